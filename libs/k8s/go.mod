@@ -1,0 +1,3 @@
+module github.com/weft-cni/weft/libs/k8s
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module github.com/weft-cni/weft/tools
+
+go 1.26.0
