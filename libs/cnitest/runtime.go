@@ -6,9 +6,12 @@ package cnitest
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 )
@@ -96,4 +99,44 @@ func (p Pod) conf() *libcni.RuntimeConf {
 		p.IfName = "eth0"
 	}
 	return &libcni.RuntimeConf{ContainerID: p.ID, NetNS: p.Netns, IfName: p.IfName, Args: p.Args, CapabilityArgs: p.Caps}
+}
+
+// Repeat runs ADD of one plugin of the chain (or of its IPAM) once more for
+// the same attachment, with prev as what came before it in the chain. The
+// reference plugins cannot be asked twice, so a whole chain cannot either.
+func (r *Runtime) Repeat(ctx context.Context, p Pod, plugin string, prev *current.Result) (*current.Result, error) {
+	for _, conf := range r.list.Plugins {
+		name := conf.Network.Type
+		isIPAM := conf.Network.IPAM.Type == plugin
+		if name != plugin && !isIPAM {
+			continue
+		}
+		inject := map[string]any{"name": r.list.Name, "cniVersion": r.list.CNIVersion}
+		if !isIPAM {
+			inject["prevResult"] = prev
+		}
+		full, err := libcni.InjectConf(conf, inject)
+		if err != nil {
+			return nil, fmt.Errorf("inject network into the configuration of %s: %w", plugin, err)
+		}
+		return r.exec(ctx, p, plugin, full.Bytes)
+	}
+	return nil, fmt.Errorf("network %s has no plugin %s", r.list.Name, plugin)
+}
+
+// exec runs ADD of one binary.
+func (r *Runtime) exec(ctx context.Context, p Pod, plugin string, conf []byte) (*current.Result, error) {
+	path, err := invoke.FindInPath(plugin, r.cni.Path)
+	if err != nil {
+		return nil, fmt.Errorf("look up plugin: %w", err)
+	}
+	rc := p.conf()
+	res, err := invoke.ExecPluginWithResult(ctx, path, conf, &invoke.Args{
+		Command: "ADD", ContainerID: rc.ContainerID, NetNS: rc.NetNS, IfName: rc.IfName,
+		PluginArgs: rc.Args, Path: strings.Join(r.cni.Path, string(os.PathListSeparator)),
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return current.NewResultFromResult(res)
 }
