@@ -5,10 +5,8 @@ package demo
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,7 +48,12 @@ func newHost(t *testing.T, name string, n int) *host {
 		conf = bytes.ReplaceAll(conf, []byte("192.0.2.10-192.0.2.99"), []byte("192.0.2.100-192.0.2.199"))
 		conf = bytes.ReplaceAll(conf, []byte("2001:db8:2::10-2001:db8:2::99"), []byte("2001:db8:2::100-2001:db8:2::199"))
 	}
-	rt, err := cnitest.NewRuntime(h.ownState(t, conf), h.state, h.bin)
+	// Both hosts are one machine here, so each gets state folders of its own.
+	conf, err := cnitest.WithStateDir(conf, h.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := cnitest.NewRuntime(conf, h.state, h.bin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,34 +61,10 @@ func newHost(t *testing.T, name string, n int) *host {
 	return h
 }
 
-// ownState gives the plugins of this host state folders of their own, since
-// both hosts are one machine.
-func (h *host) ownState(t *testing.T, conf []byte) []byte {
-	t.Helper()
-	var list map[string]any
-	if err := json.Unmarshal(conf, &list); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range list["plugins"].([]any) {
-		plugin := p.(map[string]any)
-		if ipam, ok := plugin["ipam"].(map[string]any); ok {
-			ipam["stateDir"] = filepath.Join(h.state, "ipam")
-		}
-		if plugin["type"] == "weft-coordinator" {
-			plugin["stateDir"] = filepath.Join(h.state, "coordinator")
-		}
-	}
-	out, err := json.Marshal(list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 // plug addresses the host's NIC and remembers what the host looks like.
 func (h *host) plug() {
 	address(h.ns, h.addr["IPv4"]+"/24", h.addr["IPv6"]+"/64")
-	h.before = snapshot(h.ns)
+	h.before = h.ns.Snapshot()
 }
 
 func (h *host) attach(t *testing.T, name string) (string, error) {
@@ -170,7 +149,7 @@ func (h *host) detachDead(t *testing.T, name string) (string, error) {
 }
 
 func (h *host) asBefore() (string, error) {
-	if diff := cmp.Diff(h.before, snapshot(h.ns)); diff != "" {
+	if diff := cmp.Diff(h.before, h.ns.Snapshot()); diff != "" {
 		return "", fmt.Errorf("differs (-before +now):\n%s", diff)
 	}
 	return "links, addresses, routes, rules, nftables", nil
@@ -207,17 +186,4 @@ func reach(from *nettest.NS, to string) (string, error) {
 func address(ns *nettest.NS, v4, v6 string) {
 	ns.Exec("ip", "addr", "add", v4, "dev", "eth0")
 	ns.Exec("ip", "addr", "add", v6, "dev", "eth0", "nodad")
-}
-
-// snapshot is what a host's network is made of.
-func snapshot(ns *nettest.NS) string {
-	var out strings.Builder
-	for _, args := range [][]string{
-		{"ip", "-br", "link"}, {"ip", "-br", "addr"},
-		{"ip", "-4", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"},
-		{"ip", "-4", "rule"}, {"ip", "-6", "rule"}, {"nft", "list", "ruleset"},
-	} {
-		out.WriteString("$ " + strings.Join(args, " ") + "\n" + ns.Exec(args[0], args[1:]...))
-	}
-	return out.String()
 }

@@ -16,7 +16,7 @@ func noLeases(t *testing.T, hosts ...*host) (string, error) {
 	t.Helper()
 	resting := 0
 	for _, h := range hosts {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(h.bin, "weft-ipam"), "leases", "--state-dir", filepath.Join(h.state, "ipam")).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(h.bin, "weft-ipam"), "leases", "--state-dir", filepath.Join(h.state, "weft-ipam")).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("weft-ipam leases: %w: %s", err, out)
 		}
