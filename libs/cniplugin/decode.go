@@ -34,6 +34,10 @@ func Decode[T any](raw []byte, at string, allowed ...string) (T, Problems) {
 	var v T
 	var ps Problems
 	pass := func(key string) bool { return slices.Contains(allowed, key) || at == "" && injected(key) }
+	if !json.Valid(raw) {
+		ps.Add(name(at), quote(string(raw)), "JSON")
+		return v, ps
+	}
 	if at != "" {
 		var ok bool
 		if raw, ok = pick(raw, at, &ps); !ok {
@@ -42,11 +46,9 @@ func Decode[T any](raw []byte, at string, allowed ...string) (T, Problems) {
 	}
 	strict, err := kjson.UnmarshalStrict(raw, &v)
 	strict = slices.DeleteFunc(strict, func(e error) bool { return passes(e, raw, pass) })
-	if err == nil && len(strict) == 0 {
-		return v, ps
-	}
-	// The decoder stops at the first value of a wrong type, and then tells nothing of the keys. It decides whether
-	// there is a problem; the walk says which ones.
+	// The decoder stops at the first value of a wrong type, and then tells nothing of the keys; and it does not mind a
+	// key twice that it does not know. The walk sees all of that. Should the walk be content and the decoder not, the
+	// decoder is right.
 	w := walker{pass: pass}
 	w.value(raw, reflect.TypeFor[T](), at)
 	if len(w.problems) == 0 {
@@ -64,7 +66,7 @@ func pick(raw []byte, at string, ps *Problems) ([]byte, bool) {
 	}
 	var found [][]byte
 	for _, m := range all {
-		if m.key == at {
+		if m.key == at && string(m.raw) != "null" {
 			found = append(found, m.raw)
 		}
 	}

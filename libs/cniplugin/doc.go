@@ -9,6 +9,9 @@
 // previous result checked before anything is done, garbage collection refused without a list, and a log that never
 // mixes with the result.
 //
+// The text of an error ends in its number, as in "[e100]", because that text is all that a pod's events show of it;
+// docs/errors.md has a section for each.
+//
 // Non-goals: it executes no delegate, knows no Kubernetes, keeps no state, and enters no network namespace.
 //
 // Failure model:

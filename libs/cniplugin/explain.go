@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -106,10 +105,15 @@ func (w *walker) list(raw []byte, t reflect.Type, path string) {
 func (w *walker) leaf(raw []byte, t reflect.Type, path string) {
 	v := reflect.New(t)
 	strict, err := kjson.UnmarshalStrict(raw, v.Interface())
-	if err == nil && len(strict) == 0 {
-		return
+	for _, e := range strict { // inside a value of any form, where no key is unknown
+		var f kjson.FieldError
+		if errors.As(e, &f) {
+			w.problems.Add(join(path, f.FieldPath()), "the key twice", "it once")
+		}
 	}
-	w.problems.Add(name(path), show(raw), wanted(t, errors.Join(append(strict, err)...)))
+	if err != nil {
+		w.problems.Add(name(path), show(raw), wanted(t, raw, err))
+	}
 }
 
 // fallback reports in the decoder's words what the walk could not see.
@@ -122,13 +126,12 @@ func (w *walker) fallback(at string, strict []error, err error) {
 	}
 }
 
-// wanted says what a value of type t looks like. A type that decodes itself says it in its error.
-func wanted(t reflect.Type, err error) string {
+// wanted says what a value of type t looks like. A type that decodes itself says the rest in its error.
+func wanted(t reflect.Type, raw []byte, err error) string {
+	if decodesText(t) && !bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"`)) {
+		return article(typeName(t)) + " as a string"
+	}
 	if decodesItself(t) {
-		var mismatch interface{ Unwrap() error }
-		if errors.As(err, &mismatch) && !decodesText(t) {
-			return err.Error()
-		}
 		return article(typeName(t)) + " (" + err.Error() + ")"
 	}
 	switch t.Kind() {
@@ -188,21 +191,29 @@ func decodesText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// show prints a JSON value on one short line.
+// show prints a JSON value on one short line. What is inside objects is left out: it is long, and may be secret.
 func show(raw []byte) string {
 	var b bytes.Buffer
 	if err := json.Compact(&b, raw); err != nil {
 		return quote(string(raw))
 	}
-	return shorten(b.String())
+	s := b.String()
+	switch {
+	case len(s) > 2 && s[0] == '{':
+		return "{…}"
+	case s[0] == '[' && strings.Contains(s, "{"):
+		return "[{…}]"
+	}
+	return shorten(s)
 }
-
-var secret = regexp.MustCompile(`(?i)pass|secret|token|credential|private`)
 
 // showMember prints the value of a key that we do not know, unless the key says that it is a secret.
 func showMember(m member) string {
-	if secret.MatchString(m.key) {
-		return "(not shown)"
+	key := strings.ToLower(m.key)
+	for _, word := range []string{"pass", "secret", "token", "credential", "private"} {
+		if strings.Contains(key, word) {
+			return "(not shown)"
+		}
 	}
 	return show(m.raw)
 }

@@ -70,6 +70,9 @@ func (p Problems) as(code errcode.Code) error {
 // split takes as many problems as fit into limit characters, and always the first.
 func (p Problems) split(limit int) (string, Problems) {
 	msg := p[0].String()
+	if room := limit - len(andMore(len(p)-1)); len(p) > 1 && utf8.RuneCountInString(msg) > room {
+		return cut(msg, room) + andMore(len(p)-1), p // one that alone is too long must not push the count out
+	}
 	for i := 1; i < len(p); i++ {
 		next := msg + "; " + p[i].String()
 		more := ""
@@ -91,9 +94,11 @@ func quote(s string) string { return strconv.Quote(shorten(s)) }
 
 const maxShown = 60
 
-func shorten(s string) string {
-	if utf8.RuneCountInString(s) <= maxShown {
+func shorten(s string) string { return cut(s, maxShown) }
+
+func cut(s string, limit int) string {
+	if utf8.RuneCountInString(s) <= limit {
 		return s
 	}
-	return string([]rune(s)[:maxShown-1]) + "…"
+	return string([]rune(s)[:limit-1]) + "…"
 }

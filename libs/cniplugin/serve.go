@@ -5,6 +5,7 @@ package cniplugin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ type frame[C any] struct {
 // serve lets skel carry the protocol and adds what it lacks.
 func (f *frame[C]) serve() *types.Error {
 	funcs := skel.CNIFuncs{Add: f.call, Del: f.call, Check: f.call, GC: f.call, Status: f.call}
-	about := "CNI " + f.plugin.Name + " plugin " + Version()
-	return clearer(skel.PluginMainFuncsWithError(funcs, cniversion.PluginSupports(versions()...), about))
+	// Without an about text skel answers a missing CNI_COMMAND with an error; with one, it would be a success.
+	return clearer(skel.PluginMainFuncsWithError(funcs, cniversion.PluginSupports(versions()...), ""))
 }
 
 // clearer rewords what skel says before the frame is asked, for a reader who does not know skel.
@@ -52,6 +53,10 @@ func clearer(e *types.Error) *types.Error {
 	}
 	if rest, ok := strings.CutPrefix(e.Msg, "error unmarshall network config: "); ok {
 		return errcode.New(errcode.Decode, "network configuration on standard input is not valid JSON: "+rest, e.Details)
+	}
+	if verb, ok := strings.CutPrefix(e.Msg, "config version does not allow "); ok {
+		first := map[string]string{"CHECK": "0.4.0"}[verb]
+		return errcode.Newf(errcode.IncompatibleVersion, "cniVersion: got one older than %s, which %s needs", cmp.Or(first, "1.1.0"), verb)
 	}
 	return errcode.New(errcode.Code(e.Code), e.Msg, e.Details)
 }

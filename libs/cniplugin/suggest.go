@@ -5,6 +5,7 @@ package cniplugin
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -67,10 +68,18 @@ func suggest(key string, known []field) string {
 			best, near = f.key, d
 		}
 	}
-	if best == "" || near >= len(key) {
+	if best != "" && near < len(key) {
+		return "did you mean " + strconv.Quote(best) + "?"
+	}
+	if len(known) == 0 || len(known) > 8 {
 		return ""
 	}
-	return "did you mean " + strconv.Quote(best) + "?"
+	keys := make([]string, 0, len(known))
+	for _, f := range known {
+		keys = append(keys, f.key)
+	}
+	slices.Sort(keys)
+	return "known are " + strings.Join(keys, ", ")
 }
 
 // distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.
