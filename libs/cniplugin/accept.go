@@ -27,8 +27,8 @@ type envelope struct {
 	CNIVersion string          `json:"cniVersion"`
 	Name       string          `json:"name"`
 	PrevResult json.RawMessage `json:"prevResult"`
-	Valid      json.RawMessage `json:"cni.dev/valid-attachments"`
-	Misprint   json.RawMessage `json:"cni.dev/attachments"` // what the specification said first, containernetworking/cni#1101
+	Valid      json.RawMessage `json:"cni.dev/valid-attachments"` //nolint:tagliatelle // the specification's spelling
+	Misprint   json.RawMessage `json:"cni.dev/attachments"`       //nolint:tagliatelle // its first spelling, containernetworking/cni#1101
 }
 
 // request checks a call as far as it can be checked without the plugin, and then its configuration.
@@ -156,7 +156,11 @@ func withVersion(raw []byte, v string) ([]byte, error) {
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return nil, err
 	}
-	all["cniVersion"], _ = json.Marshal(v)
+	quoted, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	all["cniVersion"] = quoted
 	return json.Marshal(all)
 }
 

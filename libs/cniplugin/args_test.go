@@ -50,8 +50,15 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"pools", "pools", 0}, {"pols", "pools", 1}, {"poosl", "pools", 1},
-		{"gatewya", "gateway", 1}, {"kitten", "sitting", 3}, {"ab", "ba", 1},
+		{"", "", 0},
+		{"", "abc", 3},
+		{"abc", "", 3},
+		{"pools", "pools", 0},
+		{"pols", "pools", 1},
+		{"poosl", "pools", 1},
+		{"gatewya", "gateway", 1},
+		{"kitten", "sitting", 3},
+		{"ab", "ba", 1},
 	} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("%q to %q: %d, want %d", c.a, c.b, got, c.want)

@@ -13,7 +13,7 @@ import (
 )
 
 // version is set by -ldflags "-X github.com/weft-cni/weft/libs/cniplugin.version=v1.2.3".
-var version string //nolint:gochecknoglobals // the linker writes it
+var version string
 
 const errorsDoc = "docs/errors.md in github.com/weft-cni/weft"
 

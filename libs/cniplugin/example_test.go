@@ -5,6 +5,7 @@ package cniplugin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -50,19 +51,21 @@ func minimal() cniplugin.Plugin[conf] {
 //
 //	func main() { cniplugin.Main(minimal()) }
 //
-// What a user gets for three mistakes in one configuration:
+// This example shows what a user gets for three mistakes in one configuration.
 func Example() {
 	p := minimal()
 	_, problems := p.Config([]byte(`{
 		"cniVersion": "1.1.0", "name": "lan", "type": "macvlan",
-		"ipam": {"type": "minimal", "adress": "10.0.0.0/24", "note": 7, "Note": "x"}
+		"ipam": {"type": "minimal", "adddress": "10.0.0.0/24", "note": 7, "Note": "x"}
 	}`))
 	for _, one := range problems {
 		fmt.Println(one)
 	}
-	fmt.Println("code", problems.Err().(*types.Error).Code)
+	if e, ok := errors.AsType[*types.Error](problems.Err()); ok {
+		fmt.Println("code", e.Code)
+	}
 	// Output:
-	// ipam.adress: unknown key with value "10.0.0.0/24", did you mean "address"?
+	// ipam.adddress: unknown key with value "10.0.0.0/24", did you mean "address"?
 	// ipam.note: got 7, want a string
 	// ipam.Note: unknown key with value "x", did you mean "note"?
 	// code 2

@@ -106,8 +106,7 @@ func (w *walker) leaf(raw []byte, t reflect.Type, path string) {
 	v := reflect.New(t)
 	strict, err := kjson.UnmarshalStrict(raw, v.Interface())
 	for _, e := range strict { // inside a value of any form, where no key is unknown
-		var f kjson.FieldError
-		if errors.As(e, &f) {
+		if f, ok := errors.AsType[kjson.FieldError](e); ok {
 			w.problems.Add(join(path, f.FieldPath()), "the key twice", "it once")
 		}
 	}
@@ -147,8 +146,9 @@ func wanted(t reflect.Type, raw []byte, err error) string {
 		return "a number"
 	case reflect.Slice:
 		return "a base64 string"
+	default:
+		return article(t.String())
 	}
-	return article(t.String())
 }
 
 func width(t reflect.Type, sign int) string {

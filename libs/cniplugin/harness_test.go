@@ -115,8 +115,8 @@ func act(ctx context.Context, verb string, r *request) error {
 		r.IfName, r.Netns != "", r.Args.Pod(), prev, r.Valid))
 	switch r.Config.Do[verb] {
 	case "panic":
-		var m map[string]int
-		m["x"] = 1
+		r.Config.Do = nil
+		r.Config.Do["x"] = "assignment to a nil map"
 	case "panic-nil":
 		panic(nil) //nolint:govet // a value that recover used to miss
 	case "panic-error":

@@ -19,8 +19,7 @@ type field struct {
 // fields lists a struct's keys the way encoding/json names them, embedded structs flattened.
 func fields(t reflect.Type) []field {
 	var all []field
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Tag.Get("json") == "-":

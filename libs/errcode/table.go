@@ -3,6 +3,8 @@
 
 package errcode
 
+import "slices"
+
 // Entry is one row of the table: what a code means and what to do about it.
 type Entry struct {
 	Code    Code
@@ -16,7 +18,7 @@ type Entry struct {
 
 // Table lists every code, ascending.
 func Table() []Entry {
-	return append(specTable(), weftTable()...)
+	return slices.Concat(callTable(), inputTable(), weftTable())
 }
 
 // Lookup gives the row of a code.
@@ -29,8 +31,8 @@ func Lookup(c Code) (Entry, bool) {
 	return Entry{}, false
 }
 
-// specTable holds the codes whose meaning is the CNI specification's.
-func specTable() []Entry {
+// callTable holds the specification's codes for what is wrong with the call.
+func callTable() []Entry {
 	return []Entry{
 		{
 			Code: IncompatibleVersion, Name: "CNI version not spoken",
@@ -69,6 +71,12 @@ func specTable() []Entry {
 			Fix:     "Look at the path in the message on that node: free space, mount options, permissions, SELinux or AppArmor denials in the kernel log.",
 			Retry:   true, When: "the disk or path recovers",
 		},
+	}
+}
+
+// inputTable holds the specification's codes for what is wrong with the configuration or the node.
+func inputTable() []Entry {
+	return []Entry{
 		{
 			Code: Decode, Name: "Undecodable input",
 			Meaning: "The configuration on standard input, or the result of the plugin before this one, is empty or is not JSON of the expected form.",
