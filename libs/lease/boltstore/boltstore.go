@@ -92,7 +92,7 @@ func New(dir string, now func() time.Time, reached func(string)) *Store {
 func (s *Store) File() string { return filepath.Join(s.dir, "leases.db") }
 
 // Update implements lease.Transactor. A function that wrote nothing costs no fsync.
-func (s *Store) Update(ctx context.Context, f func(lease.Store) error) (err error) {
+func (s *Store) Update(ctx context.Context, f func(lease.Store) error) error {
 	if err := makeDir(s.dir); err != nil {
 		return err
 	}
@@ -102,38 +102,44 @@ func (s *Store) Update(ctx context.Context, f func(lease.Store) error) (err erro
 	}
 	defer unlock()
 	s.reached("after-lock")
-	defer s.guard(&err)()
-	db, err := s.openWrite(ctx)
-	if err != nil {
-		return err
+	if _, err := os.Stat(s.File()); errors.Is(err, fs.ErrNotExist) {
+		if err := s.create(ctx); err != nil {
+			return err
+		}
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	b, err := db.Begin(true)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer func() { _ = b.Rollback() }() // After Commit it does nothing.
-	t := &tx{tx: b, now: s.now()}
+	return s.with(ctx, s.File(), os.O_RDWR, func(db *bbolt.DB) error {
+		b, err := db.Begin(true)
+		if err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+		keep, err := s.apply(ctx, b, f)
+		if err != nil || !keep {
+			return errors.Join(err, b.Rollback())
+		}
+		s.reached("before-commit")
+		if err := b.Commit(); err != nil {
+			return fmt.Errorf("commit to %s: %w", s.File(), err)
+		}
+		s.reached("after-commit")
+		return nil
+	})
+}
+
+// apply runs f on the transaction and says whether there is anything to commit.
+func (s *Store) apply(ctx context.Context, b *bbolt.Tx, f func(lease.Store) error) (bool, error) {
 	if err := s.check(b); err != nil {
-		return err
+		return false, err
 	}
+	t := &tx{tx: b, now: s.now()}
 	if err := f(t); err != nil || !t.dirty {
-		return err
+		return false, err
 	}
 	t.forget()
-	if err := errors.Join(t.failed, ctx.Err()); err != nil {
-		return err
-	}
-	s.reached("before-commit")
-	if err := b.Commit(); err != nil {
-		return fmt.Errorf("commit to %s: %w", s.File(), err)
-	}
-	s.reached("after-commit")
-	return nil
+	return true, errors.Join(t.failed, ctx.Err())
 }
 
 // View implements lease.Transactor. A store that does not exist is empty.
-func (s *Store) View(ctx context.Context, f func(lease.Store) error) (err error) {
+func (s *Store) View(ctx context.Context, f func(lease.Store) error) error {
 	unlock, err := lock(ctx, s.lockFile(), unix.LOCK_SH)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f(empty{})
@@ -142,7 +148,6 @@ func (s *Store) View(ctx context.Context, f func(lease.Store) error) (err error)
 		return err
 	}
 	defer unlock()
-	defer s.guard(&err)()
 	if _, err := os.Stat(s.File()); errors.Is(err, fs.ErrNotExist) {
 		return f(empty{})
 	}
@@ -151,7 +156,7 @@ func (s *Store) View(ctx context.Context, f func(lease.Store) error) (err error)
 
 // Health says whether the next Update could work, without writing and without
 // waiting: a store that is being written to is well.
-func (s *Store) Health(ctx context.Context) (err error) {
+func (s *Store) Health(ctx context.Context) error {
 	if err := writable(s.dir); err != nil {
 		return err
 	}
@@ -163,7 +168,6 @@ func (s *Store) Health(ctx context.Context) (err error) {
 		return err
 	}
 	defer unlock()
-	defer s.guard(&err)()
 	if _, err := os.Stat(s.File()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -175,53 +179,17 @@ func (s *Store) Health(ctx context.Context) (err error) {
 
 func (s *Store) lockFile() string { return filepath.Join(s.dir, "lock") }
 
-func (s *Store) view(ctx context.Context, f func(*bbolt.Tx) error) (err error) {
-	db, err := s.open(ctx, s.File(), true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	return db.View(func(b *bbolt.Tx) error {
-		if err := s.check(b); err != nil {
-			return err
+func (s *Store) view(ctx context.Context, f func(*bbolt.Tx) error) error {
+	return s.with(ctx, s.File(), os.O_RDONLY, func(db *bbolt.DB) error {
+		b, err := db.Begin(false)
+		if err != nil {
+			return fmt.Errorf("begin: %w", err)
 		}
-		return f(b)
-	})
-}
-
-// openWrite opens the database, which is made first if there is none.
-func (s *Store) openWrite(ctx context.Context) (*bbolt.DB, error) {
-	if _, err := os.Stat(s.File()); errors.Is(err, fs.ErrNotExist) {
-		if err := s.create(ctx); err != nil {
-			return nil, err
+		if err = s.check(b); err == nil {
+			err = f(b)
 		}
-	}
-	return s.open(ctx, s.File(), false)
-}
-
-func (s *Store) open(ctx context.Context, file string, readOnly bool) (*bbolt.DB, error) {
-	wait := time.Second
-	if deadline, ok := ctx.Deadline(); ok {
-		wait = max(time.Until(deadline), time.Millisecond)
-	}
-	if info, err := os.Stat(file); err == nil && info.Size() == 0 && file == s.File() {
-		return nil, s.damaged("it is empty")
-	}
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{
-		Timeout:      wait, // for people who have the file open with a tool
-		FreelistType: bbolt.FreelistMapType,
-		ReadOnly:     readOnly,
-		NoStatistics: true,
+		return errors.Join(err, b.Rollback())
 	})
-	switch {
-	case err == nil:
-		return db, nil
-	case errors.Is(err, bbolt.ErrTimeout):
-		return nil, fmt.Errorf("open %s: %w", file, ErrBusy)
-	case isSystem(err):
-		return nil, fmt.Errorf("open %s: %w", file, err)
-	}
-	return nil, s.damaged(err.Error())
 }
 
 // create makes an empty database under another name and moves it into place when it is durable.
@@ -230,19 +198,17 @@ func (s *Store) create(ctx context.Context) error {
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	db, err := s.open(ctx, fresh, false)
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(b *bbolt.Tx) error {
-		for _, name := range buckets {
-			if _, err := b.CreateBucket([]byte(name)); err != nil {
-				return err
+	err := s.with(ctx, fresh, os.O_RDWR|os.O_CREATE, func(db *bbolt.DB) error {
+		return db.Update(func(b *bbolt.Tx) error {
+			for _, name := range buckets {
+				if _, err := b.CreateBucket([]byte(name)); err != nil {
+					return err
+				}
 			}
-		}
-		return b.Bucket([]byte(bucketMeta)).Put([]byte("format"), []byte(format))
+			return b.Bucket([]byte(bucketMeta)).Put([]byte("format"), []byte(format))
+		})
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("create %s: %w", s.File(), err)
 	}
 	if err := os.Rename(fresh, s.File()); err != nil {

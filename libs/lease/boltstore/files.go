@@ -14,7 +14,9 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
+	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -128,22 +130,59 @@ func isSystem(err error) bool {
 	return errors.As(err, &number)
 }
 
-// guard makes damage that bbolt trips over an error: a page beyond the end of
-// the file is a memory fault, a page that is not what it should be an assertion.
-// Panics from elsewhere pass. It is used as "defer s.guard(&err)()".
-func (s *Store) guard(err *error) func() {
+// with opens a database, runs f on it and closes it again. flags are those of open(2).
+//
+// Damage that bbolt trips over becomes an error: a page beyond the end of the
+// file is a memory fault, a page that is not what it should be an assertion.
+// After such a panic bbolt may hold mutexes for ever, so its Close is not called:
+// the file is unlocked and closed, and the memory map stays behind.
+func (s *Store) with(ctx context.Context, path string, flags int, f func(*bbolt.DB) error) (err error) {
+	var file *os.File
 	before := debug.SetPanicOnFault(true)
-	return func() {
+	defer func() {
 		debug.SetPanicOnFault(before)
 		r := recover()
 		if r == nil {
 			return
 		}
+		if file != nil {
+			_ = flock(int(file.Fd()), unix.LOCK_UN) // The map would keep the lock of a closed file.
+			_ = file.Close()
+		}
 		if _, fault := r.(interface{ Addr() uintptr }); !fault && !inBolt() {
 			panic(r)
 		}
-		*err = s.damaged(fmt.Sprint(r))
+		err = s.damaged(fmt.Sprint(r))
+	}()
+	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+		return s.damaged("it is empty") // bbolt would make it a new one
 	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:      patience(ctx), // for people who have the file open with a tool
+		FreelistType: bbolt.FreelistMapType,
+		ReadOnly:     flags&os.O_RDWR == 0,
+		NoStatistics: true,
+		OpenFile: func(path string, _ int, mode fs.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(path, flags, mode)
+			return file, err
+		},
+	})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return fmt.Errorf("open %s: %w", path, ErrBusy)
+	case isSystem(err):
+		return fmt.Errorf("open %s: %w", path, err)
+	case err != nil:
+		return s.damaged(err.Error())
+	}
+	return errors.Join(f(db), db.Close())
+}
+
+func patience(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(time.Until(deadline), time.Millisecond)
+	}
+	return time.Second
 }
 
 // inBolt says whether the panic being recovered began in bbolt, or in what it called.

@@ -94,6 +94,11 @@ func (s *Store) Release(ctx context.Context, k lease.Key, v lease.Version, quara
 		e.Until = s.now().Add(quarantine)
 		s.entries[k] = e
 	}
+	for k, e := range s.entries {
+		if !e.Until.IsZero() && s.now().After(e.Until) {
+			delete(s.entries, k)
+		}
+	}
 	return nil
 }
 
