@@ -36,41 +36,51 @@ func Workspace(t Tree) []string {
 }
 
 // Modules wants every module to build alone on any machine: the go line as agreed, no toolchain line, a replace for each
-// sibling it requires, and no module outside go.work but the tools and lists of pinned versions without code.
+// sibling it requires, and no code in a module that go.work does not know.
 func Modules(t Tree) []string {
-	var bad []string
-	say := func(p, format string, args ...any) { bad = append(bad, p+": "+fmt.Sprintf(format, args...)) }
 	work := Workspace(t)
+	bad := goLines("go.work", string(t["go.work"]))
 	for _, dir := range work {
 		if _, ok := t[dir+"/go.mod"]; !ok {
-			say("go.work", "%s has no go.mod", dir)
+			bad = append(bad, fmt.Sprintf("go.work: %s has no go.mod", dir))
 		}
 	}
-	for _, p := range append(t.Paths("/go.mod"), "go.work") {
+	for _, p := range t.Paths("/go.mod") {
 		mod, dir := string(t[p]), path.Dir(p)
-		if regexp.MustCompile(`(?m)^toolchain`).MatchString(mod) {
-			say(p, "a toolchain line forces a download on everybody")
+		if slices.Contains(work, dir) || dir == "tools" {
+			bad = append(bad, goLines(p, mod)...)
+			bad = append(bad, siblings(p, mod)...)
+		} else if code := t.code(dir); code != "" && outside()[dir] == "" {
+			bad = append(bad, fmt.Sprintf("%s: holds code (%s) and is not in go.work", p, code))
 		}
-		if p != "go.work" && !slices.Contains(work, dir) && dir != "tools" {
-			if code := t.code(dir); code != "" && outside()[dir] == "" {
-				say(p, "holds code (%s) and is not in go.work", code)
-			}
-			continue
-		}
-		if !regexp.MustCompile(`(?m)^go ` + regexp.QuoteMeta(goVersion) + `$`).MatchString(mod) {
-			say(p, "want the line go %s", goVersion)
-		}
-		if p == "go.work" {
-			continue
-		}
-		if want := prefix + "/" + dir; !strings.HasPrefix(mod, "module "+want+"\n") {
-			say(p, "want module %s", want)
-		}
-		for _, r := range regexp.MustCompile(`(?m)^(?:require)?\s+(`+regexp.QuoteMeta(prefix)+`/\S+) v`).FindAllStringSubmatch(mod, -1) {
-			to, err := filepath.Rel(dir, strings.TrimPrefix(r[1], prefix+"/"))
-			if line := r[1] + " => " + filepath.ToSlash(to); err != nil || !regexp.MustCompile(`(?m)^(?:replace)?\s+`+regexp.QuoteMeta(line)+`$`).MatchString(mod) {
-				say(p, "want the line replace %s", line)
-			}
+	}
+	return bad
+}
+
+func goLines(p, mod string) []string {
+	var bad []string
+	if regexp.MustCompile(`(?m)^toolchain`).MatchString(mod) {
+		bad = append(bad, p+": a toolchain line forces a download on everybody")
+	}
+	if !regexp.MustCompile(`(?m)^go ` + regexp.QuoteMeta(goVersion) + `$`).MatchString(mod) {
+		bad = append(bad, p+": want the line go "+goVersion)
+	}
+	return bad
+}
+
+// siblings wants a module to be named by its folder, and its requirements on others of ours to be replaced by theirs.
+func siblings(p, mod string) []string {
+	var bad []string
+	dir := path.Dir(p)
+	if want := prefix + "/" + dir; !strings.HasPrefix(mod, "module "+want+"\n") {
+		bad = append(bad, fmt.Sprintf("%s: want module %s", p, want))
+	}
+	ours := regexp.QuoteMeta(prefix)
+	for _, r := range regexp.MustCompile(`(?m)^(?:require)?\s+(`+ours+`/\S+) v`).FindAllStringSubmatch(mod, -1) {
+		to, err := filepath.Rel(dir, strings.TrimPrefix(r[1], prefix+"/"))
+		line := r[1] + " => " + filepath.ToSlash(to)
+		if err != nil || !regexp.MustCompile(`(?m)^(?:replace)?\s+`+regexp.QuoteMeta(line)+`/?$`).MatchString(mod) {
+			bad = append(bad, fmt.Sprintf("%s: want the line replace %s", p, line))
 		}
 	}
 	return bad

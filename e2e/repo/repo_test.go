@@ -51,7 +51,7 @@ func rules() map[string]struct {
 			"tests/a_test.go": file(head + "package tests_test\n"),
 			"good/a.go":       file(head + "// Package good.\npackage good\n"),
 			"good/a_test.go":  file(head + "// Package good is tested.\npackage good_test\n"),
-			"broken/a.go":     file("packge"),
+			"broken/a.go":     file("pkg broken"),
 		}, []string{"broken/a.go:", "licence: 2", "none: 0", "tests: 0", "two: 2"}},
 		"headers": {repo.Headers, fstest.MapFS{
 			"a.go":    file("package a\n"),
@@ -94,15 +94,15 @@ func rules() map[string]struct {
 		"modules": {repo.Modules, fstest.MapFS{
 			"go.work":           file("go 1.26.0\n\ntoolchain go1.26.8\n\nuse (\n\t./libs\n\t./libs/k8s\n\t./plugins/a\n\t./gone\n)\n"),
 			"libs/go.mod":       file("module " + "github.com/weft-cni/weft/libs\n\ngo 1.26.8\n"),
-			"libs/k8s/go.mod":   file("module github.com/weft-cni/weft/libs/k8s\n\ngo 1.26.0\n\nrequire github.com/weft-cni/weft/libs v0.0.0\n\nreplace github.com/weft-cni/weft/libs => ../\n"),
+			"libs/k8s/go.mod":   file("module github.com/weft-cni/weft/libs/k8s\n\ngo 1.26.0\n\nrequire github.com/weft-cni/weft/libs v0.0.0\n\nreplace github.com/weft-cni/weft/libs => ../x\n"),
 			"plugins/a/go.mod":  file("module github.com/weft-cni/weft/plugins/b\n\ngo 1.26.0\n\nrequire (\n\tgithub.com/weft-cni/weft/libs v0.0.0\n)\n\nreplace (\n\tgithub.com/weft-cni/weft/libs => ../../libs\n)\n"),
 			"stray/go.mod":      file("module x\n"),
 			"stray/x/main.go":   file(""),
 			"pins/go.mod":       file("module pins\n\ngo 1.25.0\n"),
 			"pins/toolchain.md": file(""),
 		}, []string{
-			"go.work: gone has no", "libs/go.mod: want the line go 1.26.0", "libs/k8s/go.mod: want the line replace github.com/weft-cni/weft/libs => ..",
-			"plugins/a/go.mod: want module github.com/weft-cni/weft/plugins/a", "stray/go.mod: holds code (stray/x/main.go)", "go.work: a toolchain line",
+			"go.work: a toolchain line", "go.work: gone has no", "libs/go.mod: want the line go 1.26.0", "libs/k8s/go.mod: want the line replace github.com/weft-cni/weft/libs => ..",
+			"plugins/a/go.mod: want module github.com/weft-cni/weft/plugins/a", "stray/go.mod: holds code (stray/x/main.go)",
 		}},
 	}
 }
