@@ -262,9 +262,10 @@ func poolItem(s string) (canonical, got, want string) {
 		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.ContainsRune("-.*?[]^", c) {
 			continue
 		}
-		lower := strings.ToLower(s)
-		if good, _, _ := poolItem(lower); lower != s && good != "" {
-			return "", quote(s) + " has capital letters", "write " + lower
+		if lower := strings.ToLower(s); lower != s {
+			if good, _, _ := poolItem(lower); good != "" {
+				return "", quote(s) + " has capital letters", "write " + good
+			}
 		}
 		return "", fmt.Sprintf("%s contains %q", quote(s), c), instead
 	}
