@@ -8,6 +8,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -59,13 +60,18 @@ func TestPodsOnTheUnderlay(t *testing.T) {
 					t.Errorf("pod address %s is outside the node's slice %s", ip, want[i])
 				}
 				// Kubelet asks the first address alone.
-				output(t, "cluster.sh", "node", node, "busybox", "nc", "-z", "-w", "5", ip.String(), "8080")
+				output(t, "cluster.sh", append([]string{"node", node, "busybox"}, ask(ip.String(), 8080)...)...)
 			}
 		})
 	}
 	t.Run("pod to pod between nodes", func(t *testing.T) {
 		for _, ip := range ips["node2"] {
-			kubectl(t, "exec", "web-node1", "--", "nc", "-z", "-w", "5", ip.String(), "8080")
+			kubectl(t, append([]string{"exec", "web-node1", "--"}, ask(ip.String(), 8080)...)...)
+		}
+	})
+	t.Run("pod to the API server's Service", func(t *testing.T) {
+		for node := range nodeSlices() {
+			kubectl(t, append([]string{"exec", "web-" + node, "--"}, ask("10.96.0.1", 443)...)...)
 		}
 	})
 	t.Run("delete", func(t *testing.T) {
@@ -76,6 +82,11 @@ func TestPodsOnTheUnderlay(t *testing.T) {
 			})
 		}
 	})
+}
+
+// ask is a busybox command that ends well when somebody listens there.
+func ask(ip string, port int) []string {
+	return []string{"sh", "-c", fmt.Sprintf("echo | nc -w 5 %s %d", ip, port)}
 }
 
 // need skips the test where no cluster is beside it.

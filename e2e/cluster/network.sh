@@ -37,7 +37,7 @@ else
 fi
 if [ "$mode" != overlay ]; then
 	# Beside an overlay the host reaches the pod by that.
-	[ "$mode" = both ] || [ ! -e /opt/cni/bin/weft-coordinator ] || coordinator=', {"type": "weft-coordinator"}'
+	[ "$mode" = both ] || [ ! -e /opt/cni/bin/weft-coordinator ] || coordinator=', {"type": "weft-coordinator", "serviceCIDRs": ["10.96.0.0/16", "fd00:96::/112"]}'
 	underlay >/etc/cni/net.d/.new
 	put 20-underlay.conflist
 else
