@@ -259,3 +259,48 @@ func TestNeed(t *testing.T) {
 		t.Run(kind, func(t *testing.T) { nettest.Need(t, kind) })
 	}
 }
+
+func TestSnapshotSeesChanges(t *testing.T) {
+	t.Parallel()
+	n := nettest.New(t, "snap")
+	nettest.Cable(t, n, "left", n, "right")
+	before := n.Snapshot()
+	if again := n.Snapshot(); again != before {
+		t.Fatalf("two snapshots of the same differ:\n%s\n%s", before, again)
+	}
+	link, err := n.Netlink().LinkByName("left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := netlink.ParseAddr("192.0.2.1/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := netlink.NewRule()
+	rule.Table, rule.Priority = 77, 77
+	changes := map[string][2]func() error{
+		"address": {
+			func() error { return n.Netlink().AddrAdd(link, addr) },
+			func() error { return n.Netlink().AddrDel(link, addr) },
+		},
+		"rule": {func() error { return n.Netlink().RuleAdd(rule) }, func() error { return n.Netlink().RuleDel(rule) }},
+		"alias": {
+			func() error { return n.Netlink().LinkSetAlias(link, "x") },
+			func() error { return n.Netlink().LinkSetAlias(link, "") },
+		},
+	}
+	for what, change := range changes {
+		if err := change[0](); err != nil {
+			t.Fatal(err)
+		}
+		if n.Snapshot() == before {
+			t.Errorf("a changed %s is not seen", what)
+		}
+		if err := change[1](); err != nil {
+			t.Fatal(err)
+		}
+		if after := n.Snapshot(); after != before {
+			t.Errorf("%s: not as before:\n%s\n%s", what, before, after)
+		}
+	}
+}
