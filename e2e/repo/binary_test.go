@@ -62,7 +62,7 @@ func TestPluginBinaries(t *testing.T) {
 	for _, dir := range plugins {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			deps := strings.Fields(run(t, dir, "go", "list", "-deps", "."))
+			deps := strings.Fields(goRun(t, dir, "list", "-deps", "."))
 			if len(deps) < 50 {
 				t.Fatalf("only %d packages: %q", len(deps), deps)
 			}
@@ -70,7 +70,7 @@ func TestPluginBinaries(t *testing.T) {
 				t.Error(b)
 			}
 			bin := filepath.Join(t.TempDir(), "plugin")
-			run(t, dir, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
+			goRun(t, dir, "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
 			st, err := os.Stat(bin)
 			if err != nil {
 				t.Fatal(err)
@@ -119,21 +119,21 @@ func TestBreachesAreNoticed(t *testing.T) {
 func TestModulesBuildAlone(t *testing.T) {
 	t.Parallel()
 	for _, dir := range repo.Workspace(load(t)) {
-		run(t, dir, "go", "build", "./...")
+		goRun(t, dir, "build", "./...")
 	}
 }
 
-// run executes a command in a folder of the repository, without workspace and C compiler, and returns what it prints.
-func run(t *testing.T, dir, name string, args ...string) string {
+// goRun runs the go command in a folder of the repository, without workspace and C compiler, and returns what it prints.
+func goRun(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = filepath.Join(root, dir)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	var diag strings.Builder
 	cmd.Stderr = &diag
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %s %s: %v\n%s", dir, name, strings.Join(args, " "), err, diag.String())
+		t.Fatalf("%s: go %s: %v\n%s", dir, strings.Join(args, " "), err, diag.String())
 	}
 	return string(out)
 }

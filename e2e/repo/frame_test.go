@@ -22,7 +22,7 @@ const (
 func TestFrameIsLight(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "empty")
-	run(t, "e2e", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./repo/testdata/empty")
+	goRun(t, "e2e", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./repo/testdata/empty")
 	st, err := os.Stat(bin)
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,8 @@ type shape struct {
 	VLAN    uint8             `json:"vlan"`
 	Ratio   float64           `json:"ratio"`
 	Labels  map[string]string `json:"labels"`
+	Nested  pool              `json:"nested"`
+	Byname  map[string]pool   `json:"byName"`
 	Free    any               `json:"free"`
 	Raw     json.RawMessage   `json:"raw"`
 	Level   level             `json:"level"`
@@ -82,6 +84,9 @@ func TestDecode(t *testing.T) {
 		{"deep", `{"pools":[{},{"ipv4":{"subent":"10.0.0.0/8"}}]}`, "", []string{`pools[1].ipv4.subent: unknown key with value "10.0.0.0/8", did you mean "subnet"?`}},
 		{"few known keys", `{"pools":[{"colour":1}]}`, "", []string{`pools[0].colour: unknown key with value 1, known are ipv4, name`}},
 		{"injected key below the top", `{"pools":[{"cniVersion":"x"}]}`, "", []string{`pools[0].cniVersion: unknown key with value "x", known are ipv4, name`}},
+		{"injected key in an object", `{"nested":{"type":"x"},"byName":{"name":{"type":"y"}}}`, "", []string{
+			`nested.type: unknown key with value "x", known are ipv4, name`, `byName.name.type: unknown key with value "y", known are ipv4, name`,
+		}},
 		{"twice", `{"count":1,"count":2}`, "", []string{`count: got the key twice, want it once`}},
 		{"injected key twice", `{"ipam":{},"ipam":{}}`, "", []string{`ipam: got the key twice, want it once`}},
 		{"twice in any form", `{"free":{"a":{"b":1,"b":2}}}`, "", []string{`free.a.b: got the key twice, want it once`}},

@@ -106,7 +106,7 @@ func TestRuntimeGone(t *testing.T) {
 	_ = r.Close()
 	traced := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = []string{"FRAME_TRACE=" + traced, "CNI_COMMAND=ADD", "CNI_PATH=/x", "CNI_CONTAINERID=a", "CNI_IFNAME=e", "CNI_NETNS=/proc/self/ns/net", "CNI_NETNS_OVERRIDE=1"}
+	cmd.Env = []string{"GOCOVERDIR=" + t.TempDir(), "FRAME_TRACE=" + traced, "CNI_COMMAND=ADD", "CNI_PATH=/x", "CNI_CONTAINERID=a", "CNI_IFNAME=e", "CNI_NETNS=/proc/self/ns/net", "CNI_NETNS_OVERRIDE=1"}
 	cmd.Stdin = strings.NewReader(netconf("1.1.0"))
 	var diag bytes.Buffer
 	cmd.Stdout, cmd.Stderr = w, &diag

@@ -167,7 +167,7 @@ func call(t *testing.T, verb, conf string, env ...string) answer {
 	cmd := exec.CommandContext(ctx, os.Args[0], strings.Fields(argsOf(env))...)
 	cmd.Env = append([]string{
 		"FRAME_TRACE=" + traced, "CNI_COMMAND=" + verb, "CNI_PATH=/opt/cni/bin", "CNI_CONTAINERID=c0ffee", "CNI_IFNAME=net1",
-		"CNI_NETNS=/proc/self/ns/net", "CNI_NETNS_OVERRIDE=1",
+		"CNI_NETNS=/proc/self/ns/net", "CNI_NETNS_OVERRIDE=1", "GOCOVERDIR=" + t.TempDir(),
 	}, env...)
 	cmd.Stdin = strings.NewReader(conf)
 	var out, diag bytes.Buffer

@@ -201,6 +201,9 @@ func TestRequest(t *testing.T) {
 		{"attachments by the old key", "GC", netconf("1.1.0", strings.Replace(list, "valid-", "", 1)), "", "valid=[{a eth0}]"},
 		{"attachments by both keys", "GC", netconf("1.1.0", both), "", "valid=[{a eth0} {b eth0}]"},
 		{"no attachments", "GC", netconf("1.1.0", `"cni.dev/attachments":[]`), "", "valid=[]"},
+		{"GC has no result before it", "GC", netconf("1.1.0", list, `"prevResult":{"cniVersion":"9.9.9"}`), "FRAME_NEEDS_PREV=1", "prev=none"},
+		{"STATUS has none either", "STATUS", netconf("1.1.0"), "FRAME_NEEDS_PREV=1", "prev=none"},
+		{"STATUS has no namespace", "STATUS", netconf("1.1.0"), "CNI_NETNS=/etc/passwd", "STATUS"},
 		{"keys of others", "ADD", netconf("1.1.0", `"other":1,"ipam":{"x":1},"deviceID":"d","runtimeConfig":{"mac":""},"cni.dev/new":1`), "", "ADD"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -43,6 +43,7 @@ type Request[C any] struct {
 	// Log carries verb, network, container_id, ifname and pod. Only warnings and errors are written, to standard error.
 	Log *slog.Logger
 
-	// Undo holds the way back. The frame runs it when Add returns an error or panics, or its result cannot be printed.
+	// Undo holds the way back. The frame runs it when the handler returns an error or panics, or the result of ADD
+	// cannot be printed.
 	Undo *undo.Stack
 }

@@ -55,14 +55,11 @@ func lookup(known []field, key string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// suggest finds the key that was probably meant: the same in another case, else the nearest within a third of its
-// length. Without one, a short list of keys is a better help than nothing.
+// suggest finds the key that was probably meant: the nearest within a third of its length, the case of letters aside.
+// Without one, a short list of keys is a better help than nothing.
 func suggest(key string, known []field) string {
 	best, near := "", max(2, len(key)/3)+1
 	for _, f := range known {
-		if strings.EqualFold(f.key, key) {
-			return "did you mean " + strconv.Quote(f.key) + "?"
-		}
 		if d := distance(strings.ToLower(key), strings.ToLower(f.key)); d < near || d == near && best != "" && f.key < best {
 			best, near = f.key, d
 		}
