@@ -224,7 +224,7 @@ func (a *assign) claim(ctx context.Context, p *Pool, f *Family, effort int) (Ent
 }
 
 func (a *assign) choose(ctx context.Context, p *Pool, f *Family, effort int) (netip.Addr, error) {
-	w := Want{Domain: NewKey(p.Domain, netip.Addr{}).Domain, Set: f.Set, Break: effort >= askResting && p.Policy != Strict}
+	w := Want{Pool: p.Name, Domain: NewKey(p.Domain, netip.Addr{}).Domain, Set: f.Set, Break: effort >= askResting && p.Policy != Strict}
 	if f.ring {
 		w.Ring = p.Name + "/" + f.name()
 	}

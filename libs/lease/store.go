@@ -145,6 +145,7 @@ type Transactor interface {
 
 // Want is what a Chooser is asked for.
 type Want struct {
+	Pool   string // whose addresses they are; a Chooser may know more about it
 	Domain string
 	Set    ipset.Set
 	// Ring names a durable cursor: the choice goes on where the last one on
