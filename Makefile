@@ -30,7 +30,7 @@ include lanes.mk
 .PHONY: demo
 demo: plugins ## Two pods on an underlay made of namespaces: attach, reach, check, remove.
 	@tools/need.sh ip:iproute2 nft:nftables ping:iputils-ping
-	@cd e2e && GOWORK=off go test -c -o ../bin/weft-demo ./demo && ../bin/weft-demo
+	@cd e2e/demo && GOWORK=off go test -c -o ../../bin/weft-demo . && ../../bin/weft-demo
 
 .PHONY: test
 test: test-unit test-netns test-guest test-api test-cluster ## Everything but the SR-IOV lane and the linters.

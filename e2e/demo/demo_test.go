@@ -80,7 +80,7 @@ func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n"
 // conflist is the block of the README that the demo runs.
 func conflist(t *testing.T) cnitest.Block {
 	t.Helper()
-	text, err := os.ReadFile(readme())
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,14 +95,6 @@ func conflist(t *testing.T) cnitest.Block {
 	}
 	t.Fatal("README.md has no conflist labelled demo")
 	return cnitest.Block{}
-}
-
-// readme finds README.md: beside `make`, or two folders up under `go test`.
-func readme() string {
-	if _, err := os.Stat("README.md"); err == nil {
-		return "README.md"
-	}
-	return "../../README.md"
 }
 
 // both runs f on each host and joins what went wrong.

@@ -21,7 +21,7 @@ func noLeases(t *testing.T, hosts ...*host) (string, error) {
 			return "", fmt.Errorf("weft-ipam leases: %w: %s", err, out)
 		}
 		for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n")[1:] {
-			if !strings.Contains(line, "resting") {
+			if !strings.Contains(line, "rests until") {
 				return "", fmt.Errorf("host %s still holds: %s", h.name, line)
 			}
 			resting++
