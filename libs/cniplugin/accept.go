@@ -166,13 +166,17 @@ func withVersion(raw []byte, v string) ([]byte, error) {
 
 // validAttachments reads both spellings of the list. A missing list is not an empty one: taken for empty, it would
 // free every address on the node. When both are there and differ, what either of them names stays.
+//
+// null is no list, with one exception: libcni sends both keys as null when a runtime calls it with an empty Go slice, and
+// CRI-O does so for a network that no pod is on. Refusing that would keep the leases of a rebooted node for ever.
 func validAttachments(env envelope) ([]types.GCAttachment, error) {
-	valid, given := []types.GCAttachment{}, false
+	null := []byte("null")
+	valid, given := []types.GCAttachment{}, bytes.Equal(env.Valid, null) && bytes.Equal(env.Misprint, null)
 	for _, l := range []struct {
 		key string
 		raw json.RawMessage
 	}{{"cni.dev/valid-attachments", env.Valid}, {"cni.dev/attachments", env.Misprint}} {
-		if len(l.raw) == 0 || bytes.Equal(l.raw, []byte("null")) {
+		if len(l.raw) == 0 || bytes.Equal(l.raw, null) {
 			continue
 		}
 		given = true
