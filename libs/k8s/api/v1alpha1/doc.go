@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package v1alpha1 holds the resources of weft.dev/v1alpha1: what users write
-// (IPPool) and what weft records (IPLease).
+// (IPPool), what weft records (IPLease) and what steers it (IPHint).
 //
 // The comments on fields are user documentation: they become the text of
 // "kubectl explain" and of the CRDs in charts/weft/crds, which are generated

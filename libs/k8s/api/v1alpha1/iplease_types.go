@@ -53,6 +53,13 @@ type IPLeaseSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	Pool string `json:"pool"`
 
+	// Cooldown is how long the address rests once it is released. It is settled
+	// when the address is claimed, so that a release needs no pool; absent means
+	// that it does not rest.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="cooldown must be between 0s and 24h, for example 120s"
+	Cooldown *metav1.Duration `json:"cooldown,omitempty"`
+
 	// Holder is for whom the address is kept.
 	// +required
 	Holder Holder `json:"holder"`
@@ -64,9 +71,10 @@ type IPLeaseSpec struct {
 
 // Holder names the object for which an address is kept.
 type Holder struct {
-	// Kind is Pod, IPClaim, IPReservation or Node.
+	// Kind is Pod, IPClaim, IPReservation or Node; Container where the runtime
+	// named no pod.
 	// +required
-	// +kubebuilder:validation:Enum=Pod;IPClaim;IPReservation;Node
+	// +kubebuilder:validation:Enum=Pod;Container;IPClaim;IPReservation;Node
 	Kind string `json:"kind"`
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
@@ -119,7 +127,7 @@ type Attachment struct {
 	BootID string `json:"bootID,omitempty"`
 	// Since is when the attachment took the address.
 	// +optional
-	Since *metav1.Time `json:"since,omitempty"`
+	Since *metav1.MicroTime `json:"since,omitempty"`
 }
 
 // IPLeaseList is a list of IPLeases.

@@ -12,6 +12,16 @@ import (
 // Group is the API group of every weft resource.
 const Group = "weft.dev"
 
+// What weft writes into the metadata of a lease.
+const (
+	// CooldownFinalizer keeps a released lease, and with it the address, until
+	// its rest is over. A lease whose spec.cooldown is not zero has it from birth.
+	CooldownFinalizer = Group + "/cooldown"
+	// PoolLabel and NodeLabel select the leases of a pool and of a node.
+	PoolLabel = Group + "/pool"
+	NodeLabel = Group + "/node"
+)
+
 // GroupVersion names the group and version of this package.
 func GroupVersion() schema.GroupVersion {
 	return schema.GroupVersion{Group: Group, Version: "v1alpha1"}
@@ -19,7 +29,7 @@ func GroupVersion() schema.GroupVersion {
 
 // AddToScheme registers the kinds of this package.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion(), &IPPool{}, &IPPoolList{}, &IPLease{}, &IPLeaseList{})
+	s.AddKnownTypes(GroupVersion(), &IPPool{}, &IPPoolList{}, &IPLease{}, &IPLeaseList{}, &IPHint{}, &IPHintList{})
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil
 }
