@@ -104,7 +104,7 @@ func Record(container string) lease.Record {
 		Attachment: lease.Attachment{
 			ID:         lease.ID{Network: "lan", ContainerID: container, IfName: "eth0"},
 			NetnsInode: 4026531992, PodNamespace: "ns", PodName: "pod-" + container, PodUID: "uid-" + container,
-			Node: "n1", MAC: "02:00:00:00:00:01", Since: time.Date(2026, 11, 22, 11, 0, 0, 5, time.UTC),
+			Node: "n1", MAC: "02:00:00:00:00:01", Since: time.Date(2026, 11, 22, 11, 0, 0, 5_000, time.UTC),
 		},
 		BootID: "boot",
 	}
