@@ -158,6 +158,16 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// TestStrayPrint has something print where the result goes.
+func TestStrayPrint(t *testing.T) {
+	t.Parallel()
+	a := call(t, "ADD", doing("ADD", "chatter"))
+	if a.exit != 0 || a.stderr != "a library talks\n" {
+		t.Errorf("exit %d, stderr %q", a.exit, a.stderr)
+	}
+	wantResult(t, a.stdout, "1.1.0")
+}
+
 // TestForeignNetns gives a namespace that really is another one.
 func TestForeignNetns(t *testing.T) {
 	t.Parallel()

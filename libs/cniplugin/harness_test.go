@@ -128,6 +128,8 @@ func act(ctx context.Context, verb string, r *request) error {
 	case "wait":
 		<-ctx.Done()
 		return fmt.Errorf("wait for lock: %w", ctx.Err())
+	case "chatter":
+		fmt.Println("a library talks")
 	case "warn":
 		r.Log.Info("nobody wants to read this")
 		r.Log.Warn("watch out")

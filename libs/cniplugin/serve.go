@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -98,6 +99,10 @@ func (f *frame[C]) guarded(args *skel.CmdArgs) (err error) {
 			err = errcode.New(errcode.Internal, fmt.Sprintf("%s hit a bug in %s: %v", f.plugin.Name, f.verb, r), frames())
 		}
 	}()
+	// Whatever prints while plugin code runs, a library for instance, must not end up in the result.
+	stdout := os.Stdout
+	os.Stdout = os.Stderr
+	defer func() { os.Stdout = stdout }()
 	r, err := f.request(args)
 	if err != nil {
 		return err
