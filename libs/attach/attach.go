@@ -88,11 +88,19 @@ type Want struct {
 	// default pools, and for LevelIPs every pool that has the addresses.
 	Pools []string
 	// Draw is the level that gave Pools, and PoolsSource its Source: the same as
-	// Level and Source unless Level is LevelClaim; for LevelIPs they are zero.
+	// Level and Source unless a claim draws from a lower level; for LevelIPs they
+	// are zero.
 	Draw        Level
 	PoolsSource string
 
 	Passed []Passed // the levels before Draw that did not decide
+}
+
+// DrawFrom returns what is wanted from a claim that has pools of its own; source
+// says where they are written. They take the place of those of a lower level.
+func (w Want) DrawFrom(source string, pools []string) Want {
+	w.Draw, w.PoolsSource, w.Pools = LevelClaim, source, slices.Clone(pools)
+	return w
 }
 
 // Passed says why a level did not decide.
