@@ -25,7 +25,7 @@ const requireEnv = "WEFT_REQUIRE"
 //
 // Link kinds are probed by making one: "macvlan", "ipvlan", "vlan", "bond", "vrf", "dummy", "bridge", "veth", "ifb", "vxlan".
 // "nft" is the kernel's nftables with connection tracking marks, "sriov" a NIC that can make virtual functions, "rdma" an
-// RDMA device, "program:<name>" a program on the PATH.
+// RDMA device, be it one in software, "program:<name>" a program on the PATH.
 func Need(t testing.TB, feature string) {
 	t.Helper()
 	err := probe(t, feature)
@@ -58,7 +58,7 @@ func probe(t testing.TB, feature string) error {
 	case feature == "sriov":
 		return probeSRIOV()
 	case feature == "rdma":
-		return probeRDMA()
+		return probeRDMA(t)
 	case strings.HasPrefix(feature, "program:"):
 		_, err := exec.LookPath(strings.TrimPrefix(feature, "program:"))
 		return err
@@ -141,14 +141,22 @@ func probeSRIOV() error {
 	return errors.New("no PCI device can make virtual functions")
 }
 
-// probeRDMA looks for an RDMA device of this namespace.
-func probeRDMA() error {
+// probeRDMA looks for an RDMA device of this namespace, or makes a software one in a throw-away namespace.
+func probeRDMA(t testing.TB) error {
+	t.Helper()
 	links, err := netlink.RdmaLinkList()
 	if err != nil {
 		return fmt.Errorf("list RDMA devices: %w", err)
 	}
-	if len(links) == 0 {
-		return errors.New("no RDMA device")
+	if len(links) > 0 {
+		return nil
+	}
+	n := New(t, "probe")
+	defer n.Remove()
+	Cable(t, n, "parent", n, "other")
+	n.Do(func() { err = netlink.RdmaLinkAdd("weftprobe", "rxe", "parent") })
+	if err != nil {
+		return fmt.Errorf("no RDMA device, and the kernel (%s) makes none: %w", kernelRelease(), err)
 	}
 	return nil
 }
