@@ -20,8 +20,7 @@ A pod that cannot be attached shows a warning in ` + "`kubectl describe pod`" + 
 what is wrong, then the number of this page in brackets, such as [e100], then the evidence.
 
 Numbers below 100 have the meaning that the CNI specification gives them, numbers from 100 are weft's own. A number never changes
-its meaning. kubelet tries a failed pod again and again by itself; the last
-column says whether that can help.
+its meaning. kubelet tries a failed pod again and again by itself; the last column says whether that can help.
 
 `
 
@@ -35,7 +34,7 @@ func Markdown() string {
 	}
 	for _, e := range Table() {
 		fmt.Fprintf(&b, "\n<a id=\"e%d\"></a>\n\n## %d: %s\n\n%s\n\n", e.Code, e.Code, e.Name, e.Meaning)
-		fmt.Fprintf(&b, "For example:\n\n```text\n%s [e%d]\n```\n\n", e.Sees, e.Code)
+		fmt.Fprintf(&b, "For example:\n\n```text\n%s [e%d]%s\n```\n\n", e.Sees, e.Code, e.evidence())
 		fmt.Fprintf(&b, "**What to do.** %s\n\n**Does kubelet's retry help?** %s.\n", e.Fix, capital(e.retry()))
 	}
 	return b.String()
@@ -46,6 +45,13 @@ func (e Entry) retry() string {
 		return "yes, when " + e.When
 	}
 	return "no: " + e.When
+}
+
+func (e Entry) evidence() string {
+	if e.Details == "" {
+		return ""
+	}
+	return "; " + e.Details
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -10,7 +10,8 @@ type Entry struct {
 	Code    Code
 	Name    string // two to four words, a heading
 	Meaning string // what happened, in whole sentences
-	Sees    string // the shape of the text in the pod's events
+	Sees    string // an example of the message in the pod's events
+	Details string // and of the details behind it, if they say something here
 	Fix     string // what to do
 	Retry   bool   // kubelet tries again by itself: does that help?
 	When    string // the condition under which a retry helps, or why it does not
@@ -38,9 +39,10 @@ func callTable() []Entry {
 			Code: IncompatibleVersion, Name: "CNI version not spoken",
 			Meaning: "The configuration, or the result handed over by the plugin before this one, is written in a CNI version the plugin " +
 				"does not speak, or the verb does not exist in that version (CHECK needs 0.4.0, GC and STATUS need 1.1.0).",
-			Sees:  `incompatible CNI versions; config is "0.2.0", plugin supports ["0.3.1" "0.4.0" "1.0.0" "1.1.0"]`,
-			Fix:   "Set cniVersion of the network to one of 0.3.1, 0.4.0, 1.0.0, 1.1.0; upgrade the plugin that made the foreign result.",
-			Retry: false, When: "the configuration has to change",
+			Sees:    "incompatible CNI versions",
+			Details: `config is "0.2.0", plugin supports ["0.3.1" "0.4.0" "1.0.0" "1.1.0"]`,
+			Fix:     "Set cniVersion of the network to one of 0.3.1, 0.4.0, 1.0.0, 1.1.0; upgrade the plugin that made the foreign result.",
+			Retry:   false, When: "the configuration has to change",
 		},
 		{
 			Code: UnsupportedField, Name: "Unknown configuration key",
@@ -67,7 +69,8 @@ func callTable() []Entry {
 		{
 			Code: IO, Name: "Input or output failed",
 			Meaning: "A file, socket or pipe could not be read or written: the state directory, standard input or standard output.",
-			Sees:    "state directory /var/lib/weft/ipam cannot be written; open lock: read-only file system",
+			Sees:    "state directory /var/lib/weft/ipam cannot be written",
+			Details: "open lock: read-only file system",
 			Fix:     "Look at the path in the message on that node: free space, mount options, permissions, SELinux or AppArmor denials in the kernel log.",
 			Retry:   true, When: "the disk or path recovers",
 		},
@@ -101,7 +104,7 @@ func inputTable() []Entry {
 		{
 			Code: TryAgain, Name: "Try again later",
 			Meaning: "Something passing is in the way: the node agent restarts, a lock is held, the deadline of the call was reached. Everything done so far was undone.",
-			Sees:    "ADD did not finish within 30s and was undone",
+			Sees:    "ADD did not finish within 30s",
 			Fix:     "Nothing at first. If it repeats, details name what was waited for.",
 			Retry:   true, When: "the cause passes, usually within seconds",
 		},

@@ -66,6 +66,7 @@ func weftTable() []Entry {
 			Code: Internal, Name: "Bug in the plugin",
 			Meaning: "The plugin met a situation that its authors did not foresee. Everything done so far was undone.",
 			Sees:    "weft-ipam hit a bug in ADD: index out of range [3] with length 3",
+			Details: "at main.pick choose.go:41, main.add add.go:22, cniplugin.(*frame).handle serve.go:140",
 			Fix:     "Report it with the message and its details, which hold the place in the program. Nothing in them is secret.",
 			Retry:   false, When: "a fixed version is needed",
 		},
