@@ -1,0 +1,425 @@
+// SPDX-FileCopyrightText: The weft Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package leasestore
+
+import (
+	"cmp"
+	"context"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/weft-cni/weft/libs/ipset"
+	"github.com/weft-cni/weft/libs/k8s/api/v1alpha1"
+	"github.com/weft-cni/weft/libs/k8s/hint"
+	"github.com/weft-cni/weft/libs/lease"
+)
+
+// How long what this process has seen counts for more than a hint, which may
+// be that much behind.
+const (
+	avoidFor = time.Second      // an address that was taken or freed
+	ownFor   = 5 * time.Second  // an address that we claimed
+	pickFor  = 30 * time.Second // an address that is about to be claimed
+)
+
+const (
+	breakTries = 8  // rests that Choose tries to end before it gives up
+	smallSet   = 64 // members of a set without a ring that Choose looks at
+)
+
+// view is what is probably free of one family of a pool.
+type view struct {
+	domain string
+	set    ipset.Set
+	digest string
+	sheet  *sheet          // that it was made from
+	free   *roaring.Bitmap // by index in set; nil when the set is too large
+	// home is this node's share of the indexes, tried first.
+	homeFrom, homeTo uint64
+	misses           int // since the hint was read
+	random           *rand.Rand
+}
+
+// Choose implements lease.Chooser.
+func (s *Store) Choose(ctx context.Context, w lease.Want) (netip.Addr, error) {
+	if err := ctx.Err(); err != nil {
+		return netip.Addr{}, err
+	}
+	if w.Ring == "" {
+		return s.chooseFew(ctx, w)
+	}
+	if s.needsHint(w) {
+		s.refresh(ctx, w.Pool)
+	}
+	if a, ok := s.draw(w); ok {
+		return a, nil
+	}
+	if s.refresh(ctx, w.Pool) {
+		if a, ok := s.draw(w); ok {
+			return a, nil
+		}
+	}
+	if a, ok := s.endRest(ctx, w); ok {
+		return a, nil
+	}
+	return netip.Addr{}, s.dry(w)
+}
+
+// draw picks an address that is probably free, for the caller alone.
+func (s *Store) draw(w lease.Want) (netip.Addr, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.view(w)
+	if v.free == nil {
+		return s.drawLarge(v)
+	}
+	for !v.free.IsEmpty() {
+		i := v.next()
+		v.free.Remove(i)
+		a, ok := v.set.At(uint64(i))
+		if k := lease.NewKey(v.domain, a); ok && !s.avoids(k) {
+			s.pick(k)
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// next returns a random free index: of the node's own share while that has one.
+func (v *view) next() uint32 {
+	from, to := uint64(0), v.free.GetCardinality()
+	if lo, hi := below(v.free, v.homeFrom), below(v.free, v.homeTo); hi > lo {
+		from, to = lo, hi
+	}
+	i, _ := v.free.Select(uint32(from + v.random.Uint64N(to-from))) //nolint:gosec // a rank below 2^20.
+	return i
+}
+
+// below counts the members less than i.
+func below(b *roaring.Bitmap, i uint64) uint64 {
+	if i == 0 {
+		return 0
+	}
+	return b.Rank(uint32(i - 1)) //nolint:gosec // an index below 2^20.
+}
+
+// drawLarge picks any address: of so many nearly all are free.
+func (s *Store) drawLarge(v *view) (netip.Addr, bool) {
+	if f := v.sheet.family(v.set); f != nil && f.Free == "0" {
+		return netip.Addr{}, false
+	}
+	for range smallSet {
+		a := randomOf(v.set, v.random)
+		if k := lease.NewKey(v.domain, a); !s.avoids(k) {
+			s.pick(k)
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// randomOf returns a random member of a set that is not empty. Of a set without
+// indexes it is one of the largest range, which has nearly all of them.
+func randomOf(set ipset.Set, r *rand.Rand) netip.Addr {
+	if set.Indexed() {
+		a, _ := set.At(r.Uint64N(set.Size()))
+		return a
+	}
+	largest := slices.MaxFunc(set.Ranges(), func(a, b ipset.Range) int {
+		return cmp.Compare(span(a), span(b))
+	})
+	from, to := largest.From().As16(), largest.To().As16()
+	for {
+		// The bits that the two ends share stay; a draw outside is drawn again,
+		// which happens less than every other time but for odd ranges.
+		b, differ := from, false
+		for i := range b {
+			if !differ && from[i] == to[i] {
+				continue
+			}
+			mask := byte(0xff)
+			if !differ {
+				for mask = 1; mask < from[i]^to[i]; mask = mask<<1 | 1 {
+				}
+			}
+			b[i], differ = b[i]&^mask|byte(r.UintN(256))&mask, true
+		}
+		if a := netip.AddrFrom16(b); !a.Less(largest.From()) && !largest.To().Less(a) {
+			return a
+		}
+	}
+}
+
+// span says how many bits the ends of a range differ in.
+func span(r ipset.Range) int {
+	a, b := r.From().As16(), r.To().As16()
+	for i := range a {
+		if d := a[i] ^ b[i]; d != 0 {
+			n := (15 - i) * 8
+			for ; d != 0; d >>= 1 {
+				n++
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// avoids says whether the process knows better than to try the key.
+func (s *Store) avoids(k lease.Key) bool {
+	if _, ok := s.index.entries[k]; ok {
+		return true
+	}
+	until, ok := s.avoid[k]
+	if ok && !s.now().Before(until) {
+		delete(s.avoid, k)
+		return false
+	}
+	return ok
+}
+
+func (s *Store) pick(k lease.Key) {
+	s.picked[k] = true
+	s.avoid[k] = s.now().Add(pickFor)
+	delete(s.offers, k)
+}
+
+// view returns the state of a ring, made anew when the hint or the pool has changed.
+func (s *Store) view(w lease.Want) *view {
+	v, sh, digest := s.views[w.Ring], s.sheets[w.Pool], hint.Digest(w.Set)
+	if v != nil && v.digest == digest && v.sheet == sh {
+		return v
+	}
+	seed := fnv.New128a()
+	_, _ = seed.Write([]byte(s.node + "\x00" + w.Ring))
+	sum := seed.Sum(nil)
+	n := &view{domain: w.Domain, set: w.Set, digest: digest, sheet: sh}
+	if v != nil {
+		n.random = v.random
+	} else {
+		n.random = rand.New(rand.NewPCG(word(sum[:8]), word(sum[8:]))) //nolint:gosec // an order, no secret
+	}
+	s.views[w.Ring] = n
+	if w.Set.Size() > hint.MaxIndexed {
+		return n
+	}
+	n.free = roaring.New()
+	n.free.AddRange(0, w.Set.Size())
+	if f := sh.family(w.Set); f != nil {
+		if taken, err := hint.Taken(f, w.Set); err == nil {
+			n.free.AndNot(taken)
+		}
+	}
+	if sh != nil && sh.hint != nil {
+		if place, of, ok := hint.Place(sh.hint.Nodes, s.node); ok {
+			n.homeFrom = uint64(place) * w.Set.Size() / uint64(of)     //nolint:gosec // counts
+			n.homeTo = (uint64(place) + 1) * w.Set.Size() / uint64(of) //nolint:gosec // counts
+		}
+	}
+	for k, until := range s.offers {
+		if i, ok := n.index(k); ok && s.now().Before(until) {
+			n.free.Add(i)
+		}
+	}
+	return n
+}
+
+func word(b []byte) (out uint64) {
+	for _, x := range b {
+		out = out<<8 | uint64(x)
+	}
+	return out
+}
+
+func (v *view) index(k lease.Key) (uint32, bool) {
+	if v.free == nil || k.Domain != v.domain {
+		return 0, false
+	}
+	i, ok := v.set.Index(k.Addr)
+	return uint32(i), ok //nolint:gosec // below 2^20 when free is set.
+}
+
+// offer puts a key that became free among the candidates.
+func (s *Store) offer(k lease.Key) {
+	now := s.now()
+	for old, until := range s.offers {
+		if now.After(until) {
+			delete(s.offers, old)
+		}
+	}
+	s.offers[k] = now.Add(avoidFor)
+	for _, v := range s.views {
+		if i, ok := v.index(k); ok {
+			v.free.Add(i)
+		}
+	}
+}
+
+// takePicked says whether the key is one that Choose gave.
+func (s *Store) takePicked(k lease.Key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ok := s.picked[k]
+	delete(s.picked, k)
+	return ok
+}
+
+// unpick gives back what Choose gave and nobody claimed.
+func (s *Store) unpick(k lease.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.avoid, k)
+	s.offer(k)
+}
+
+// missed remembers that a key was taken.
+func (s *Store) missed(k lease.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if len(s.avoid) > 4*smallSet {
+		for old, until := range s.avoid {
+			if now.After(until) {
+				delete(s.avoid, old)
+			}
+		}
+	}
+	s.avoid[k] = now.Add(avoidFor)
+	delete(s.offers, k)
+	for _, v := range s.views {
+		if v.domain == k.Domain && v.set.Contains(k.Addr) {
+			v.misses++
+		}
+	}
+}
+
+// endRest frees an address whose rest is over, or, where that is wanted, the one
+// whose rest is over soonest.
+func (s *Store) endRest(ctx context.Context, w lease.Want) (netip.Addr, bool) {
+	keys := s.resting(w)
+	for try := 0; try < breakTries && len(keys) > 0; try++ {
+		k := keys[0]
+		keys = keys[1:]
+		if free, _, err := s.free(ctx, k, w.Break); err == nil && free {
+			s.mu.Lock()
+			s.pick(k)
+			s.mu.Unlock()
+			return k.Addr, true
+		}
+		// Somebody else goes for the same one: part ways.
+		rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	}
+	return netip.Addr{}, false
+}
+
+// resting returns the keys of a set that are known to rest and may be had, the
+// one whose rest is over first in front.
+func (s *Store) resting(w lease.Want) []lease.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := map[lease.Key]time.Time{}
+	if f := s.sheets[w.Pool].family(w.Set); f != nil {
+		for _, r := range f.Rests {
+			if a, err := netip.ParseAddr(r.Address); err == nil {
+				until[lease.NewKey(w.Domain, a)] = r.Until.Time
+			}
+		}
+	}
+	for k, e := range s.index.entries {
+		if !e.Until.IsZero() {
+			until[k] = e.Until
+		} else {
+			delete(until, k)
+		}
+	}
+	var out []lease.Key
+	for k, t := range until {
+		if k.Domain == w.Domain && w.Set.Contains(k.Addr) && !s.picked[k] && (w.Break || !s.now().Before(t)) {
+			out = append(out, k)
+		}
+	}
+	slices.SortFunc(out, func(a, b lease.Key) int {
+		return cmp.Or(until[a].Compare(until[b]), a.Addr.Compare(b.Addr))
+	})
+	return out
+}
+
+// free looks at one key, and ends its rest if that is over or may be broken.
+func (s *Store) free(ctx context.Context, k lease.Key, brk bool) (free, rests bool, err error) {
+	l, err := s.client.get(ctx, k.String())
+	if apierrors.IsNotFound(err) {
+		s.forget(k, false)
+		return true, false, nil
+	}
+	if err != nil {
+		return false, false, clean(err)
+	}
+	e, err := s.learn(l)
+	if err != nil {
+		return false, false, err
+	}
+	if e.Until.IsZero() {
+		return false, false, nil
+	}
+	if !brk && s.now().Before(e.Until) {
+		return false, true, nil
+	}
+	free, err = s.lift(ctx, l)
+	return free, true, err
+}
+
+// chooseFew chooses from a set that is not the whole of a pool: an address that
+// was asked for. The first answer costs nothing; what was found taken is looked at.
+func (s *Store) chooseFew(ctx context.Context, w lease.Want) (netip.Addr, error) {
+	dry := &lease.DryError{Use: lease.Use{Total: w.Set.Size()}}
+	a, ok := w.Set.First()
+	for n := 0; ok && n < smallSet; n++ {
+		k := lease.NewKey(w.Domain, a)
+		s.mu.Lock()
+		avoid := s.avoids(k)
+		s.mu.Unlock()
+		if !avoid {
+			return a, nil
+		}
+		free, rests, err := s.free(ctx, k, w.Break)
+		switch {
+		case err != nil:
+			return netip.Addr{}, err
+		case free:
+			return a, nil
+		case rests:
+			dry.Resting++
+		default:
+			dry.Held++
+		}
+		a, ok = w.Set.Next(a.Next())
+	}
+	return netip.Addr{}, dry
+}
+
+// dry counts as the hint does; without one everything was found taken.
+func (s *Store) dry(w lease.Want) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	use := lease.Use{Total: w.Set.Size()}
+	if f := s.sheets[w.Pool].family(w.Set); f != nil && f.Resting > 0 {
+		use.Resting = min(uint64(f.Resting), use.Total)
+	}
+	use.Held = use.Total - use.Resting
+	return &lease.DryError{Use: use}
+}
+
+// few says whether less than a quarter is free: then a hint ages fast.
+func few(f *v1alpha1.FamilyHint) bool {
+	free, err1 := strconv.ParseUint(f.Free, 10, 64)
+	total, err2 := strconv.ParseUint(f.Total, 10, 64)
+	return err1 == nil && err2 == nil && free < total/4
+}

@@ -1,0 +1,109 @@
+// SPDX-FileCopyrightText: The weft Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package leasestore
+
+import (
+	"context"
+	"time"
+
+	"github.com/weft-cni/weft/libs/ipset"
+	"github.com/weft-cni/weft/libs/k8s/api/v1alpha1"
+	"github.com/weft-cni/weft/libs/k8s/hint"
+	"github.com/weft-cni/weft/libs/lease"
+)
+
+const (
+	// missesBefore a hint is read again.
+	missesBefore = 2
+	// A hint is not read again before the controller can have written another.
+	freshFor = 150 * time.Millisecond
+	// While allocating, a hint is read again when it is older than this: of a
+	// pool with few free addresses, without a hint, and otherwise.
+	oldFew, oldNone, oldMany = 3 * time.Second, 5 * time.Second, 30 * time.Second
+	// hintLimit bounds the wait for something that is only a help.
+	hintLimit = 2 * time.Second
+)
+
+// sheet is a hint as it was read; hint is nil when there is none.
+type sheet struct {
+	hint *v1alpha1.IPHint
+	read time.Time
+}
+
+// family returns the hint for a set, or nil.
+func (s *sheet) family(set ipset.Set) *v1alpha1.FamilyHint {
+	a, ok := set.First()
+	if s == nil || s.hint == nil || !ok {
+		return nil
+	}
+	f := s.hint.IPv6
+	if a.Is4() {
+		f = s.hint.IPv4
+	}
+	if f == nil || f.Addresses != hint.Digest(set) {
+		return nil
+	}
+	return f
+}
+
+// needsHint says whether it is worth a request to read the hint before a draw.
+func (s *Store) needsHint(w lease.Want) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh, v := s.sheets[w.Pool], s.views[w.Ring]
+	large := w.Set.Size() > hint.MaxIndexed
+	if sh == nil {
+		return !large || v != nil && v.misses >= missesBefore
+	}
+	age := s.now().Sub(sh.read)
+	if v != nil && v.misses >= missesBefore {
+		return age >= freshFor
+	}
+	f := sh.family(w.Set)
+	switch {
+	case large:
+		return false
+	case f == nil:
+		return age >= oldNone
+	case few(f):
+		return age >= oldFew
+	}
+	return age >= oldMany
+}
+
+// refresh reads the hint, once for all who want it at the same time. False
+// means that the one at hand is fresh, or that none could be read.
+func (s *Store) refresh(ctx context.Context, pool string) bool {
+	s.mu.Lock()
+	if sh := s.sheets[pool]; sh != nil && s.now().Sub(sh.read) < freshFor {
+		s.mu.Unlock()
+		return false
+	}
+	if flight := s.flights[pool]; flight != nil {
+		s.mu.Unlock()
+		select {
+		case <-flight:
+		case <-ctx.Done():
+		}
+		return true
+	}
+	flight := make(chan struct{})
+	s.flights[pool] = flight
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, hintLimit)
+	defer cancel()
+	h, err := s.client.hint(ctx, pool)
+	if err != nil {
+		h = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.flights, pool)
+	close(flight)
+	s.sheets[pool] = &sheet{hint: h, read: s.now()}
+	for _, v := range s.views {
+		v.misses = 0
+	}
+	return true
+}
