@@ -19,5 +19,5 @@ LD_LIBRARY_PATH=$q/usr/lib/x86_64-linux-gnu:$q/lib/x86_64-linux-gnu QEMU_MODULE_
 	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=root,mount_tag=root \
 	-fsdev local,id=out,path="$out",security_model=none -device virtio-9p-pci,fsdev=out,mount_tag=out \
 	-device intel-iommu -device pcie-root-port,id=rp1,chassis=1 -netdev user,id=n0,restrict=on -device igb,netdev=n0,bus=rp1 \
-	-kernel "$QEMU_FILES/vmlinux" -initrd "$QEMU_FILES/initrd" -append "${append//$'\n'/}" </dev/null 2>"$out/stderr" | sed 's/\r$//' || true
+	-kernel "$QEMU_FILES/vmlinux" -initrd "$QEMU_FILES/initrd" -append "${append//$'\n'/}" </dev/null 2>"$out/stderr" | sed -u 's/\r$//; /reboot: Power down$/d; /sysrq: Power Off$/d' || true
 guest_rc

@@ -39,7 +39,7 @@ func rxe(t *testing.T, on netlink.Link) *netlink.RdmaLink {
 	t.Helper()
 	must(t, netlink.LinkSetUp(on))
 	if err := netlink.RdmaLinkAdd("weftrxe0", "rxe", on.Attrs().Name); err != nil {
-		absent(t, "rdma", "no rxe: "+err.Error())
+		absent(t, "rxe", "no rxe: "+err.Error())
 	}
 	t.Cleanup(func() { _ = netlink.RdmaLinkDel("weftrxe0") })
 	l, err := netlink.RdmaLinkByName("weftrxe0")
