@@ -145,13 +145,17 @@ func (p *planner) raise() {
 }
 
 func (p *planner) sysctls() {
+	// A link made anew has its variables anew.
+	have := slices.DeleteFunc(slices.Clone(p.have.Sysctls), func(h Sysctl) bool {
+		return slices.ContainsFunc(strings.Split(h.Key, "/"), func(part string) bool { return p.gone[part] })
+	})
 	for _, w := range p.want.Sysctls {
-		i := slices.IndexFunc(p.have.Sysctls, func(h Sysctl) bool { return w.Key == h.Key })
+		i := slices.IndexFunc(have, func(h Sysctl) bool { return w.Key == h.Key })
 		if i < 0 {
 			p.add("missing "+text(w), Op{Verb: Set, Object: w}, nil)
 			continue
 		}
-		if h := p.have.Sysctls[i]; h.Value != w.Value {
+		if h := have[i]; h.Value != w.Value {
 			p.add(fmt.Sprintf("%s is %s instead of %s", w.Key, h.Value, w.Value), Op{Verb: Set, Object: w}, &Op{Verb: Set, Object: h})
 		}
 	}
@@ -220,10 +224,15 @@ func diff[T any](p *planner, want, have []T, same, equal func(w, h T) bool) {
 	}
 }
 
-// addVerb is Set for what may stand in the way from a life before (a route or a neighbour the kernel keeps one of).
+// addVerb is Set for what may stand in the way from a life before: a route in our own table, a neighbour, an element. In other
+// tables a route to the same destination belongs to somebody else and is not replaced.
 func addVerb(object any) Verb {
-	switch object.(type) {
-	case Route, Neigh, nft.Elem:
+	switch o := object.(type) {
+	case Route:
+		if o.Table == Table {
+			return Set
+		}
+	case Neigh, nft.Elem:
 		return Set
 	}
 	return Add

@@ -4,6 +4,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -102,7 +103,9 @@ func (k *Kernel) doRoute(verb netplan.Verb, r netplan.Route) error {
 	}
 	switch verb {
 	case netplan.Add:
-		err = k.handle.RouteAdd(route)
+		if err = k.handle.RouteAdd(route); errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("route to %s: %w: %w", r.Dst, netplan.ErrForeign, err)
+		}
 	case netplan.Del:
 		err = k.handle.RouteDel(route)
 	default:

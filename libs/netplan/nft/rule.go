@@ -107,7 +107,9 @@ type describer struct {
 	out  []string
 }
 
-func (d *describer) emit(format string, args ...any) { d.out = append(d.out, fmt.Sprintf(format, args...)) }
+func (d *describer) emit(format string, args ...any) {
+	d.out = append(d.out, fmt.Sprintf(format, args...))
+}
 
 func (d *describer) one(e expr.Any) {
 	switch x := e.(type) {
