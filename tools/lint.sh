@@ -4,7 +4,7 @@
 #
 # lint.sh [MODULE...]: golangci-lint on the modules of go.work, each alone as a
 # release builds it, and shellcheck on every script. The linter is built once
-# per version, outside the tree.
+# per version, outside the tree. LINT_FLAGS=--fix repairs what it can.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -27,7 +27,8 @@ mapfile -t modules < <(sed -n 's,^\t\./,,p' go.work)
 if [ $# = 0 ]; then set -- "${modules[@]}"; want=${#modules[@]}; else want=$#; fi
 for m in "$@"; do
 	echo "== lint $m"
-	(cd "$m" && "$entry/golangci-lint" run --allow-serial-runners -c "$root/.golangci.yml" ./...) || bad=1
+	# shellcheck disable=SC2086 # several flags
+	(cd "$m" && "$entry/golangci-lint" run --allow-serial-runners -c "$root/.golangci.yml" ${LINT_FLAGS:-} ./...) || bad=1
 	visited=$((visited + 1))
 done
 [ "$visited" = "$want" ] || { echo "visited $visited modules, want $want" >&2; bad=1; }
