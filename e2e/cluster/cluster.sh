@@ -3,6 +3,7 @@
 # namespaces: no container engine, no registry, no way out to the network.
 #
 #	cluster.sh up [N]            N nodes (2), all Ready when it returns
+#	cluster.sh run N CMD...      up, CMD beside it, and the end of it when this ends in any way
 #	cluster.sh exec CMD...       CMD beside it: KUBECONFIG set, kubectl on the PATH
 #	cluster.sh node NAME CMD...  CMD in a node
 #	cluster.sh network NAME overlay|underlay|both   the networks of the node's next pods
@@ -36,9 +37,13 @@ up() {
 	"$IMAGES/prepare" pki "$dir/pki" $SERVER $NODES
 	printf 'K8S=%q\nNODES=%q\n' "$K8S" "$NODES" >"$dir/env"
 	export K8S
-	setsid unshare --mount --pid --net --fork --kill-child --mount-proc "$here/control.sh" >"$dir/control.log" 2>&1 </dev/null &
+	# By setsid it outlives the terminal, by setpriv it never outlives "run".
+	local start=(setsid)
+	[ ! "${BOUND:-}" ] || start=(setpriv --pdeathsig KILL)
+	"${start[@]}" unshare --mount --pid --net --fork --kill-child --mount-proc "$here/control.sh" >"$dir/control.log" 2>&1 </dev/null &
 	disown
-	until pgrep -P $! >"$dir/pid"; do sleep 0.02; done
+	until pgrep -P $! >"$dir/pid.new"; do sleep 0.02; done
+	mv "$dir/pid.new" "$dir/pid"
 	t0=$SECONDS
 	until [ "$(kubectl get nodes 2>/dev/null | grep -c ' Ready ')" = "$n" ] && kubectl get serviceaccount default >/dev/null 2>&1; do
 		if ((SECONDS - t0 > 300)) || [ ! -d "/proc/$(cat "$dir/pid")" ]; then
@@ -69,6 +74,15 @@ inside() {
 	[ "${INSIDE:-}" ] || INSIDE=1 exec nsenter --mount --net --pid --wd="$PWD" --target "$(cat "$dir/pid")" "$here/cluster.sh" "$@"
 }
 
+run() {
+	mkdir -p "$(dirname "$dir")"
+	exec 8>"$dir.lock"
+	flock 8
+	trap down EXIT
+	BOUND=1 up "$1" 8>&-
+	"$0" exec "${@:2}" 8>&-
+}
+
 down() {
 	[ -e "$dir/pid" ] || return 0
 	local pid
@@ -76,11 +90,11 @@ down() {
 	kill -KILL "$pid" 2>/dev/null || true
 	while [ -e "/proc/$pid" ]; do sleep 0.05; done
 	rm "$dir/pid"
-	find /sys/fs/cgroup -depth -type d -path '*/weft-node*' -exec rmdir {} + 2>/dev/null || true
+	find /sys/fs/cgroup -depth -type d -path "*/$(basename "$dir")-node*" -exec rmdir {} + 2>/dev/null || true
 }
 
 case ${1:-} in
-up | down) "$@" ;;
+up | run | down) "$@" ;;
 stop-node | start-node)
 	running
 	inside "$@"
@@ -111,5 +125,5 @@ exec)
 	running
 	KUBECONFIG=$dir/pki/admin.conf PATH=$K8S:$PATH INSIDE=1 exec nsenter --mount --net --pid --wd="$PWD" --target "$(cat "$dir/pid")" "${@:2}"
 	;;
-*) sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,20s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -7,6 +7,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -31,7 +32,7 @@ func nodeSlices() map[string][]string {
 const podYAML = `
 apiVersion: v1
 kind: Pod
-metadata: {name: NAME}
+metadata: {name: NAME, labels: {app: web}}
 spec:
   nodeName: NODE
   terminationGracePeriodSeconds: 0
@@ -43,8 +44,14 @@ spec:
     readinessProbe: {httpGet: {path: /bin/busybox, port: 8080}, periodSeconds: 1, timeoutSeconds: 3}
 `
 
+const serviceYAML = `
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ipFamilyPolicy: RequireDualStack, ports: [{port: 80, targetPort: 8080}]}
+`
+
 func TestPodsOnTheUnderlay(t *testing.T) {
-	t.Parallel()
 	need(t)
 	ips := map[string][]netip.Addr{}
 	for node := range nodeSlices() {
@@ -74,6 +81,17 @@ func TestPodsOnTheUnderlay(t *testing.T) {
 			kubectl(t, append([]string{"exec", "web-" + node, "--"}, ask("10.96.0.1", 443)...)...)
 		}
 	})
+	t.Run("pod and node to a Service of pods", func(t *testing.T) {
+		apply(t, serviceYAML)
+		t.Cleanup(func() { kubectl(t, "delete", "service", "web") })
+		for _, ip := range serviceIPs(t, "web") {
+			// kube-proxy chooses at random: pods of this node, of the other, and the pod itself.
+			for range 6 {
+				answers(t, "pod to "+ip, append([]string{"kubectl", "exec", "web-node1", "--"}, ask(ip, 80)...))
+				answers(t, "node to "+ip, append([]string{"cluster.sh", "node", "node1", "busybox"}, ask(ip, 80)...))
+			}
+		}
+	})
 	t.Run("delete", func(t *testing.T) {
 		for node := range nodeSlices() {
 			kubectl(t, "delete", "pod", "web-"+node, "--wait")
@@ -87,6 +105,32 @@ func TestPodsOnTheUnderlay(t *testing.T) {
 // ask is a busybox command that ends well when somebody listens there.
 func ask(ip string, port int) []string {
 	return []string{"sh", "-c", fmt.Sprintf("echo | nc -w 5 %s %d", ip, port)}
+}
+
+// TestUnderlayBesideAnOverlay gives a pod an interface of each network.
+func TestUnderlayBesideAnOverlay(t *testing.T) {
+	need(t)
+	output(t, "cluster.sh", "network", "node2", "both")
+	t.Cleanup(func() { output(t, "cluster.sh", "network", "node2", "underlay") })
+	var overlay []netip.Addr
+	eventually(t, "containerd reads the new conflists, a pod has both networks", func() bool {
+		start(t, "both", "node2")
+		overlay = ready(t, "both")
+		if netip.MustParsePrefix("10.244.2.0/24").Contains(overlay[0]) {
+			return true
+		}
+		kubectl(t, "delete", "pod", "both", "--wait")
+		return false
+	})
+	second := strings.Fields(kubectl(t, "exec", "both", "--", "ip", "-4", "-o", "addr", "show", "eth1"))
+	i := slices.Index(second, "inet") + 1
+	underlay, err := netip.ParsePrefix(second[i])
+	if err != nil || !netip.MustParsePrefix(nodeSlices()["node2"][0]).Contains(underlay.Addr()) {
+		t.Fatalf("eth1 has %v, want an address of the underlay", second)
+	}
+	output(t, "cluster.sh", append([]string{"node", "node1", "busybox"}, ask(underlay.Addr().String(), 8080)...)...)
+	kubectl(t, "delete", "pod", "both", "--wait")
+	eventually(t, "no lease of the pod is held", func() bool { return !slices.Contains(holders(t, "node2"), "default/both") })
 }
 
 // need skips the test where no cluster is beside it.
@@ -104,18 +148,34 @@ func need(t *testing.T) {
 // start creates the pod, and says at the end what became of it if the test failed.
 func start(t *testing.T, name, node string) {
 	t.Helper()
+	apply(t, strings.NewReplacer("NAME", name, "NODE", node).Replace(podYAML))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s", kubectl(t, "get", "events", "--field-selector", "involvedObject.name="+name))
+		}
+		kubectl(t, "delete", "pod", name, "--ignore-not-found", "--wait")
+	})
+}
+
+func apply(t *testing.T, yaml string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "kubectl", "apply", "-f", "-")
-	cmd.Stdin = strings.NewReader(strings.NewReplacer("NAME", name, "NODE", node).Replace(podYAML))
+	cmd.Stdin = strings.NewReader(yaml)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("kubectl apply: %v\n%s", err, out)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			out, _ := exec.Command("kubectl", "describe", "pod", name).CombinedOutput()
-			t.Logf("%s", out)
-		}
-		_ = exec.Command("kubectl", "delete", "pod", name, "--ignore-not-found", "--wait").Run()
-	})
+}
+
+// answers runs a command until it ends well: what a Service has just got takes
+// kube-proxy a moment.
+func answers(t *testing.T, what string, command []string) {
+	t.Helper()
+	eventually(t, what, func() bool { return exec.CommandContext(t.Context(), command[0], command[1:]...).Run() == nil })
+}
+
+func serviceIPs(t *testing.T, name string) []string {
+	t.Helper()
+	return strings.Fields(kubectl(t, "get", "service", name, "-o", `jsonpath={.spec.clusterIPs[*]}`))
 }
 
 // ready waits until the pod is Ready and returns its addresses, IPv4 first.
@@ -161,7 +221,8 @@ func kubectl(t *testing.T, args ...string) string {
 
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	// A test's context has ended when its clean-up runs.
+	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}

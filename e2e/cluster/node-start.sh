@@ -28,9 +28,10 @@ node_stop() { kill -KILL "$(cat "$WEFT_CLUSTER/$1/pid")"; }
 # node_exec NAME becomes the node, in a control group of its own that its cgroup
 # namespace takes for the root.
 node_exec() {
-	local controllers path sub group
+	local controllers path sub group name
+	name=$(basename "$WEFT_CLUSTER")-$1
 	if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
-		group=/sys/fs/cgroup/weft-$1
+		group=/sys/fs/cgroup/$name
 		mkdir -p "$group"
 		read -ra controllers </sys/fs/cgroup/cgroup.controllers
 		for sub in "${controllers[@]}"; do echo "+$sub" >/sys/fs/cgroup/cgroup.subtree_control; done
@@ -38,7 +39,7 @@ node_exec() {
 	else
 		while IFS=: read -r _ controllers path; do
 			sub=${controllers#name=}
-			group=/sys/fs/cgroup/${sub:-unified}${path%/}/weft-$1
+			group=/sys/fs/cgroup/${sub:-unified}${path%/}/$name
 			mkdir -p "$group"
 			if [ "$controllers" = cpuset ]; then
 				cat "$group/../cpuset.cpus" >"$group/cpuset.cpus"
