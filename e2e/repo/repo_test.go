@@ -91,6 +91,12 @@ func rules() map[string]struct {
 			"a.md": file("see /" + "work/x"),
 			"b.sh": file("networks/x; cat ../" + "shared/design/X.md"),
 		}, []string{"a.md:", "b.sh:"}},
+		"built": {repo.Built, fstest.MapFS{
+			"plugins/a/a": file("\x7fELF\x02"),
+			"lib.a":       file("!<arch>\n"),
+			"bin/a":       file("\x7fELF\x02"),
+			"elf.md":      file("ELF"),
+		}, []string{"lib.a:", "plugins/a/a:"}},
 		"modules": {repo.Modules, fstest.MapFS{
 			"go.work":           file("go 1.26.0\n\ntoolchain go1.26.8\n\nuse (\n\t./libs\n\t./libs/k8s\n\t./plugins/a\n\t./gone\n)\n"),
 			"libs/go.mod":       file("module " + "github.com/weft-cni/weft/libs\n\ngo 1.26.8\n"),

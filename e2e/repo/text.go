@@ -86,3 +86,14 @@ func Private(t Tree) []string {
 	}
 	return bad
 }
+
+// Built refuses programs: what is built is not source, and stays in the history for ever.
+func Built(t Tree) []string {
+	var bad []string
+	for _, p := range t.Paths() {
+		if bytes.HasPrefix(t[p], []byte("\x7fELF")) || bytes.HasPrefix(t[p], []byte("!<arch>\n")) {
+			bad = append(bad, p+": a built program")
+		}
+	}
+	return bad
+}
