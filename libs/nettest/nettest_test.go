@@ -304,3 +304,21 @@ func TestSnapshotSeesChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovedNameIsNotTakenTwice: a namespace removed early must not take away the next one of the same name.
+func TestRemovedNameIsNotTakenTwice(t *testing.T) {
+	t.Parallel()
+	var second *nettest.NS
+	outer := t
+	t.Run("first", func(t *testing.T) {
+		first := nettest.New(t, "reused")
+		first.Remove()
+		second = nettest.New(outer, "reused")
+		if first.Path() != second.Path() {
+			t.Errorf("the second has another name: %s", second.Path())
+		}
+	})
+	if is, err := netns.Is(second.Path()); err != nil || !is {
+		t.Errorf("%s was taken away by its predecessor: %v", second.Path(), err)
+	}
+}

@@ -24,6 +24,8 @@ type NS struct {
 	path   string
 	file   *os.File
 	handle *netlink.Handle
+	// gone is set once the name is given back: another test may have it by then.
+	gone bool
 }
 
 // New makes a network namespace at /run/netns/weft-<name>-<n> with its loopback device up. It goes when the test ends.
@@ -33,7 +35,8 @@ func New(t testing.TB, name string) *NS {
 		t.Fatal("nettest.New needs `func TestMain(m *testing.M) { nettest.Main(m) }` in this package")
 	}
 	path := reserve(t, name)
-	t.Cleanup(func() { discard(t, path) })
+	n := &NS{t: t, path: path}
+	t.Cleanup(n.discard)
 	if err := bindNew(path); err != nil {
 		t.Fatalf("make network namespace %s: %v", path, err)
 	}
@@ -47,7 +50,7 @@ func New(t testing.TB, name string) *NS {
 		t.Fatalf("open netlink in %s: %v", path, err)
 	}
 	t.Cleanup(handle.Close)
-	n := &NS{t: t, path: path, file: file, handle: handle}
+	n.file, n.handle = file, handle
 	n.Up("lo")
 	return n
 }
@@ -129,7 +132,7 @@ func (n *NS) Remove() {
 	n.t.Helper()
 	n.handle.Close()
 	_ = n.file.Close()
-	discard(n.t, n.path)
+	n.discard()
 }
 
 // reserve makes the file a namespace is to be bound to, with the first free number.
@@ -163,14 +166,18 @@ func bindNew(path string) error {
 	return <-done
 }
 
-// discard unmounts and removes a named namespace; one that is gone is fine.
-func discard(t testing.TB, path string) {
-	t.Helper()
-	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-		t.Errorf("unmount %s: %v", path, err)
+// discard unmounts and removes the name, once.
+func (n *NS) discard() {
+	n.t.Helper()
+	if n.gone {
+		return
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("remove %s: %v", path, err)
+	n.gone = true
+	if err := unix.Unmount(n.path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		n.t.Errorf("unmount %s: %v", n.path, err)
+	}
+	if err := os.Remove(n.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.t.Errorf("remove %s: %v", n.path, err)
 	}
 }
 

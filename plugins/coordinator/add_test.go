@@ -3,19 +3,388 @@
 
 package main
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
 
-func TestSmoke(t *testing.T) {
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weft-cni/weft/libs/cniplugin"
+	"github.com/weft-cni/weft/libs/errcode"
+	"github.com/weft-cni/weft/libs/netplan"
+	"github.com/weft-cni/weft/libs/nettest"
+)
+
+// world is both namespaces as text, forwarding included.
+func (r *rig) world() string {
+	r.t.Helper()
+	s := "host\n" + r.host.Snapshot() + "pod\n" + r.pod.Snapshot()
+	for _, key := range []string{"net/ipv4/conf/eth0/forwarding", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/eth0/force_forwarding"} {
+		if r.has(key) {
+			s += key + "=" + readSysctl(r.t, r.host, key) + "\n"
+		}
+	}
+	return s
+}
+
+// settled is world without what DEL leaves on purpose.
+func (r *rig) settled() string {
+	r.t.Helper()
+	return "host\n" + r.host.Snapshot() + "pod\n" + r.pod.Snapshot()
+}
+
+func TestAddRepeatCheckDel(t *testing.T) {
+	t.Parallel()
+	for _, families := range []int{four, six, both} {
+		for _, replyPath := range []string{replyMark, replySNAT, replyNone} {
+			t.Run(fmt.Sprintf("families %d, %s", families, replyPath), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, families)
+				r.conf["replyPath"] = replyPath
+				r.conf["serviceCIDRs"] = []string{"10.96.0.0/16", "fd96::/112"}
+				before := r.settled()
+				first := r.mustAdd()
+				after := r.world()
+				if err := r.check(); err != nil {
+					t.Errorf("CHECK: %v", err)
+				}
+				again := r.mustAdd()
+				if diff := cmp.Diff(first, again); diff != "" {
+					t.Errorf("ADD again gives another result (-first +again):\n%s", diff)
+				}
+				if diff := cmp.Diff(after, r.world()); diff != "" {
+					t.Errorf("ADD again changed something (-first +again):\n%s", diff)
+				}
+				for range 2 {
+					r.del(r.pod.Path())
+					if diff := cmp.Diff(before, r.settled()); diff != "" {
+						t.Errorf("DEL left something (-before +after):\n%s", diff)
+					}
+				}
+				if err := r.check(); !errcode.Has(err, errcode.StateDiffers) {
+					t.Errorf("CHECK after DEL: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestResult(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, both)
-	r.conf["serviceCIDRs"] = []string{"10.96.0.0/16", "fd96::/112"}
+	prev := *r.prev
+	got := r.mustAdd()
+	a := netplan.Attachment{Network: "underlay", ContainerID: r.id, IfName: "eth0"}
+	want := append(prev.Interfaces,
+		&current.Interface{Name: a.HostLink(), Mac: "ee:ee:ee:ee:ee:ee", Mtu: 1500},
+		&current.Interface{Name: "veth0", Mac: a.PodMAC().String(), Mtu: 1500, Sandbox: r.pod.Path()})
+	if diff := cmp.Diff(want, got.Interfaces); diff != "" {
+		t.Errorf("interfaces (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(prev.IPs, got.IPs); diff != "" {
+		t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+	// A runtime may hand the whole result to a repeated call.
+	r.prev = got
+	if diff := cmp.Diff(got, r.mustAdd()); diff != "" {
+		t.Errorf("with its own result as the previous one (-want +got):\n%s", diff)
+	}
+}
+
+// breaking is a Kernel that lets a number of changes through, counted over all of them, and fails one.
+type breaking struct {
+	netplan.Kernel
+	left  *int
+	where string
+	did   *[]string
+}
+
+var errInjected = errors.New("injected")
+
+func (b breaking) Do(ctx context.Context, op netplan.Op) error {
+	*b.left--
+	if *b.left == -1 {
+		*b.did = append(*b.did, fmt.Sprintf("%s: %s", b.where, strings.Join(netplan.Render([]netplan.Step{{Op: op}}), "; ")))
+		return errInjected
+	}
+	return b.Kernel.Do(ctx, op)
+}
+
+func failing(n int, did *[]string) sys {
+	s := real()
+	s.wrap = func(where string, k netplan.Kernel) netplan.Kernel {
+		return breaking{Kernel: k, left: &n, where: where, did: did}
+	}
+	return s
+}
+
+// TestFailAtEachStep fails ADD at each of its changes and compares both namespaces with what they were.
+func TestFailAtEachStep(t *testing.T) {
+	t.Parallel()
+	for _, replyPath := range []string{replyMark, replySNAT} {
+		t.Run(replyPath, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, both)
+			r.conf["replyPath"] = replyPath
+			sysctl(t, r.host, "net/ipv4/ip_forward", "0")
+			sysctl(t, r.host, "net/ipv6/conf/all/forwarding", "0")
+			before := r.world()
+			var did []string
+			for n := 0; ; n++ {
+				_, err := r.add(failing(n, &did), r.request())
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, errInjected) || errcode.Of(err).Code == uint(errcode.Internal) {
+					t.Fatalf("step %d: %v", n, err)
+				}
+				if diff := cmp.Diff(before, r.world()); diff != "" {
+					t.Fatalf("failed at %s: not as before (-before +after):\n%s", did[n], diff)
+				}
+				if names, err := journalOf(r.request().Config).Names(); err != nil || len(names) > 0 {
+					t.Fatalf("failed at %s: the journal has %v, %v", did[n], names, err)
+				}
+			}
+			if len(did) < 20 {
+				t.Errorf("only %d steps: %q", len(did), did)
+			}
+			t.Logf("%d steps", len(did))
+		})
+	}
+}
+
+// TestFailedAddLeavesOthersAlone fails an ADD beside a pod that is there already, and a repeated ADD of that pod.
+func TestFailedAddLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	r.conf["replyPath"] = replySNAT
 	r.mustAdd()
-	for _, cmd := range []string{"ip -d addr", "ip route show table all", "ip -6 route show table all", "ip rule", "ip -6 rule", "ip neigh show nud permanent"} {
-		t.Log(r.host.Exec("sh", "-c", cmd))
-		t.Log(r.pod.Exec("sh", "-c", cmd))
+	first, firstPrev := r.pod, r.prev
+	r.pod, r.prev = r.newPod(both, 11)
+	r.id = "c2"
+	before := r.world()
+	for n := 0; ; n++ {
+		var did []string
+		if _, err := r.add(failing(n, &did), r.request()); err == nil {
+			break
+		}
+		if diff := cmp.Diff(before, r.world()); diff != "" {
+			t.Fatalf("failed at %s: not as before (-before +after):\n%s", did, diff)
+		}
+	}
+	r.pod, r.prev, r.id = first, firstPrev, "c1"
+	if err := r.check(); err != nil {
+		t.Errorf("the first pod: %v", err)
+	}
+	r.host.Exec("ip", "route", "flush", "table", "9338")
+	damaged := r.world()
+	var did []string
+	if _, err := r.add(failing(0, &did), r.request()); err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff(damaged, r.world()); diff != "" {
+		t.Errorf("a repeated ADD that failed at %s (-before +after):\n%s", did, diff)
+	}
+	if names, err := journalOf(r.request().Config).Names(); err != nil || len(names) != 2 {
+		t.Errorf("the journal has %v, %v; want both pods", names, err)
+	}
+}
+
+func TestAddAdjusts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	r.conf["extraCIDRs"] = []string{"203.0.113.0/24"}
+	r.mustAdd()
+	r.conf["extraCIDRs"] = []string{"198.51.100.0/24"}
+	r.conf["mtu"] = 1400
+	address4(t, r.host, "eth0", "10.0.0.2/24")
+	err := r.check()
+	if e := errcode.Of(err); err == nil || e.Code != uint(errcode.StateDiffers) {
+		t.Fatalf("CHECK with another configuration: %v", err)
+	}
+	for _, want := range []string{"198.51.100.0/24", "203.0.113.0/24", "10.0.0.2/32", "mtu 1500 instead of 1400"} {
+		if !strings.Contains(errcode.Of(err).Details, want) {
+			t.Errorf("CHECK does not name %s: %v", want, err)
+		}
+	}
+	r.mustAdd()
+	if err := r.check(); err != nil {
+		t.Errorf("CHECK after ADD: %v", err)
+	}
+}
+
+func TestOneFamilyOnTheNode(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, four)
+	r.pod, r.prev = r.newPod(both, 12)
+	before := r.settled()
+	r.mustAdd()
+	if snap := r.host.Snapshot(); !strings.Contains(snap, "route 10.0.0.12/32") || strings.Contains(snap, "fd00::12") {
+		t.Errorf("want the IPv4 route only:\n%s", snap)
 	}
 	if err := r.check(); err != nil {
-		t.Error(err)
+		t.Errorf("CHECK: %v", err)
 	}
-	r.mustAdd()
 	r.del(r.pod.Path())
+	if diff := cmp.Diff(before, r.settled()); diff != "" {
+		t.Errorf("DEL left something (-before +after):\n%s", diff)
+	}
+}
+
+func TestModeOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, four)
+	r.conf["mode"] = modeOff
+	before := r.world()
+	if diff := cmp.Diff(r.prev, r.mustAdd()); diff != "" {
+		t.Errorf("the result is not the previous one (-want +got):\n%s", diff)
+	}
+	if err := r.check(); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	r.del(r.pod.Path())
+	if diff := cmp.Diff(before, r.world()); diff != "" {
+		t.Errorf("something changed (-before +after):\n%s", diff)
+	}
+}
+
+// TestConflicts are pods that cannot be connected; nothing is left of them.
+func TestConflicts(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		prepare func(r *rig)
+		code    errcode.Code
+		text    string
+	}{
+		"the node's own address": {
+			func(r *rig) { address4(r.t, r.host, "docker0", "10.0.0.10/32") }, errcode.AddressConflict, "10.0.0.10",
+		},
+		"a veth0 of somebody else": {
+			func(r *rig) { nettest.Cable(r.t, r.pod, "veth0", r.pod, "other") }, errcode.StateDiffers, "veth0",
+		},
+		"an extra network that is the pod's own": {
+			func(r *rig) { r.conf["extraCIDRs"] = []string{"10.0.0.0/24"} }, errcode.StateDiffers, "10.0.0.0/24",
+		},
+		"no such interface in the pod": {
+			func(r *rig) { r.pod.Exec("ip", "link", "del", "eth0") }, errcode.StateDiffers, "eth0",
+		},
+		"no interface in the result": {
+			func(r *rig) { r.prev.Interfaces[0].Name = "net1" }, errcode.InvalidConfig, "eth0",
+		},
+		"the interface of the result is on the node": {
+			func(r *rig) { r.prev.Interfaces[0].Sandbox = "" }, errcode.InvalidConfig, "eth0",
+		},
+		"no address in the result": {
+			func(r *rig) { r.prev.IPs = nil }, errcode.InvalidConfig, "address",
+		},
+		"addresses of another interface only": {
+			func(r *rig) {
+				other := 7
+				for _, ip := range r.prev.IPs {
+					ip.Interface = &other
+				}
+			}, errcode.InvalidConfig, "address",
+		},
+		"a network namespace that is gone": {
+			func(r *rig) { r.request() }, errcode.BadNetns, "/run/netns/gone",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, both)
+			tc.prepare(r)
+			before := r.world()
+			req := r.request()
+			if tc.code == errcode.BadNetns {
+				req.Netns = "/run/netns/gone"
+			}
+			_, err := r.add(real(), req)
+			e := errcode.Of(err)
+			if err == nil || e.Code != uint(tc.code) || !strings.Contains(e.Msg+e.Details, tc.text) {
+				t.Errorf("got %v, want code %d about %s", err, tc.code, tc.text)
+			}
+			if diff := cmp.Diff(before, r.world()); diff != "" {
+				t.Errorf("something is left (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAddressOfAnotherPod refuses an address in use on the node, unless it is the same pod in a new sandbox.
+func TestAddressOfAnotherPod(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	call := func(pod string) (*cniplugin.Request[config], error) {
+		req := r.request()
+		req.Args.PodNamespace, req.Args.PodName = "shop", pod
+		_, err := r.add(real(), req)
+		return req, err
+	}
+	if _, err := call("web-0"); err != nil {
+		t.Fatal(err)
+	}
+	old := r.pod
+	r.pod, r.prev = r.newPod(both, 10)
+	r.id = "c2"
+	before := r.world()
+	_, err := call("web-1")
+	if e := errcode.Of(err); err == nil || e.Code != uint(errcode.AddressConflict) || !strings.Contains(e.Msg, "shop/web-0") {
+		t.Errorf("got %v, want a conflict with shop/web-0", err)
+	}
+	if diff := cmp.Diff(before, r.world()); diff != "" {
+		t.Errorf("something is left (-before +after):\n%s", diff)
+	}
+	if _, err := call("web-0"); err != nil {
+		t.Fatalf("the same pod in a new sandbox: %v", err)
+	}
+	if err := r.check(); err != nil {
+		t.Errorf("CHECK of the new sandbox: %v", err)
+	}
+	// The old sandbox goes late and takes nothing of the new one along.
+	pod := r.pod
+	r.pod, r.id = old, "c1"
+	r.del(old.Path())
+	r.pod, r.id = pod, "c2"
+	if err := r.check(); err != nil {
+		t.Errorf("CHECK after the old sandbox went: %v", err)
+	}
+}
+
+// TestManyAtOnce attaches and detaches pods in parallel; what they share is there as long as one of them is.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	r.conf["replyPath"] = replySNAT
+	before := r.host.Snapshot()
+	rigs := []*rig{}
+	for i := range 12 {
+		one := *r
+		one.pod, one.prev = r.newPod(both, byte(20+i))
+		one.id = fmt.Sprintf("many%d", i)
+		one.conf = map[string]any{"replyPath": replySNAT}
+		rigs = append(rigs, &one)
+	}
+	var all sync.WaitGroup
+	for _, one := range rigs {
+		all.Go(func() {
+			for range 3 {
+				if _, err := one.add(real(), one.request()); err != nil {
+					t.Errorf("ADD %s: %v", one.id, err)
+				}
+				if err := one.check(); err != nil {
+					t.Errorf("CHECK %s: %v", one.id, err)
+				}
+				one.del(one.pod.Path())
+			}
+		})
+	}
+	all.Wait()
+	if diff := cmp.Diff(before, r.host.Snapshot()); diff != "" {
+		t.Errorf("after all: (-before +after):\n%s", diff)
+	}
 }

@@ -220,3 +220,14 @@ func (r *rig) check() error {
 	r.host.Do(func() { err = real().check(r.t.Context(), r.request()) })
 	return err
 }
+
+// has says whether a variable exists on the host.
+func (r *rig) has(key string) bool {
+	r.t.Helper()
+	found := false
+	r.host.Do(func() {
+		_, err := os.Stat("/proc/sys/" + key)
+		found = err == nil
+	})
+	return found
+}
