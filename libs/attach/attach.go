@@ -168,7 +168,7 @@ func (r *reader) pools(pod annotation) Want {
 		return at(LevelConfig, config, e.items)
 	}
 	r.passed = append(r.passed, Passed{LevelConfig, config, "is not set"})
-	return at(LevelDefault, "default: true of the pools", nil)
+	return at(LevelDefault, "pools with default: true", nil)
 }
 
 // reader collects what it reads and what it cannot.

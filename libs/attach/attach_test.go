@@ -15,14 +15,6 @@ import (
 	"github.com/weft-cni/weft/libs/attach"
 )
 
-func addrs(texts ...string) []netip.Addr {
-	var out []netip.Addr
-	for _, s := range texts {
-		out = append(out, netip.MustParseAddr(s))
-	}
-	return out
-}
-
 func pod(kv ...string) map[string]string {
 	m := map[string]string{}
 	for i := 0; i < len(kv); i += 2 {
@@ -54,7 +46,7 @@ func TestWanted(t *testing.T) {
 		in   attach.Input
 		want string
 	}{
-		"nothing is set":                 {attach.Input{NIC: eth0}, "default pools (default: true of the pools)"},
+		"nothing is set":                 {attach.Input{NIC: eth0}, "default pools (pools with default: true)"},
 		"configuration":                  {attach.Input{NIC: eth0, Pools: []string{" b ", "a"}}, "pools of the configuration (ipam.pools of the configuration): b > a"},
 		"namespace before configuration": {attach.Input{NIC: eth0, Pools: []string{"a"}, Namespace: pod("weft.dev/pools", "ns")}, "pools of the namespace (weft.dev/pools of the namespace): ns"},
 		"pod before namespace": {

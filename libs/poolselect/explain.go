@@ -28,7 +28,8 @@ type Verdict struct {
 type Missing struct{ Pool, Nearest string }
 
 // Explanation says what became of every pool: candidates in their order, then
-// refused pools, the nearest misses first, then those that nothing named.
+// refused pools in the order they would have, then those that nothing named. With
+// Missing, candidates are what would be tried without it.
 type Explanation struct {
 	NIC      string
 	Want     attach.Want
@@ -163,6 +164,9 @@ func (x Explanation) shortRefused() string {
 	if len(x.Verdicts) == 0 {
 		return clip(head + "there is no pool")
 	}
+	if x.Want.Level == attach.LevelIPs && len(wanted) == 0 {
+		wanted = x.Verdicts
+	}
 	if len(wanted) == 0 {
 		names := make([]string, len(x.Verdicts))
 		for i, v := range x.Verdicts {
@@ -270,19 +274,19 @@ func (x Explanation) Table() string {
 	return b.String()
 }
 
-// list writes as many items as there is room for, and counts the others.
+// list writes as many items as there is room for, and counts the rest.
 func list(head, between string, items []string) string {
 	out := head
 	for i, s := range items {
 		if i > 0 {
 			s = between + s
 		}
-		others := ""
+		more := ""
 		if left := len(items) - i - 1; left > 0 {
-			others = fmt.Sprintf("%sand %d others", between, left)
+			more = fmt.Sprintf("%sand %d more", between, left)
 		}
-		if len(out)+len(s)+len(others) > MaxShort && i > 0 {
-			return clip(fmt.Sprintf("%s%sand %d others", out, between, len(items)-i))
+		if len(out)+len(s)+len(more) > MaxShort && i > 0 {
+			return clip(fmt.Sprintf("%s%sand %d more", out, between, len(items)-i))
 		}
 		out += s
 	}

@@ -5,6 +5,7 @@ package poolselect
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -24,6 +25,14 @@ type Pool struct {
 	IPv4, IPv6 *lease.Family // nil: the pool does not have the family
 
 	Free string // a hint for people, may be old
+}
+
+// family returns the pool's half for the address, and its name.
+func (p Pool) family(a netip.Addr) (*lease.Family, string) {
+	if a.Is6() {
+		return p.IPv6, "IPv6"
+	}
+	return p.IPv4, "IPv4"
 }
 
 // Allow says who may use a pool. A field that is not set allows everybody.
@@ -119,11 +128,11 @@ func name(o Object) string {
 	return o.Name
 }
 
-// few lists the first names and counts the others.
+// few lists the first names and counts the rest.
 func few(names []string) string {
 	const most = 3
 	if len(names) <= most+1 {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -18,7 +18,7 @@ type Filter string
 
 // The filters in the order in which a pool passes them.
 const (
-	FilterWanted    Filter = "wanted" // nothing named it
+	FilterWanted    Filter = "wanted" // nothing names it, or it has no address asked for
 	FilterInvalid   Filter = "invalid"
 	FilterFamily    Filter = "family"
 	FilterAddress   Filter = "address"
@@ -79,7 +79,6 @@ func Select(pools []Pool, r Request) (Selection, error) {
 	}
 	slices.SortFunc(passed, before)
 	slices.SortFunc(refused, before)
-	slices.SortStableFunc(refused, nearFirst)
 
 	out := Selection{}
 	for i := range passed {
@@ -113,23 +112,15 @@ func before(a, b ranked) int {
 	)
 }
 
-// nearFirst puts pools that have the address asked for before those that do not.
-func nearFirst(a, b ranked) int {
-	far := func(r ranked) int {
-		if r.verdict.Filter == FilterAddress {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Compare(far(a), far(b))
-}
-
 // named says whether the pool is wanted, at which place of the list, and how it
 // came in or why it did not.
 func named(p Pool, w attach.Want) (place int, how string, ok bool) {
 	priority := fmt.Sprintf("priority %d", p.Priority)
 	switch {
 	case w.Level == attach.LevelIPs:
+		if why := elsewhere(p, w.Addrs); why != "" {
+			return 0, why, false
+		}
 		return 0, "has the addresses, " + priority, true
 	case w.Draw == attach.LevelDefault:
 		if !p.Default {
@@ -172,12 +163,25 @@ func refuse(p Pool, r Request) (Filter, string) {
 	return p.Allow.refuses(r.Subject)
 }
 
+// elsewhere says that none of the addresses is in the pool, or "". Nobody knows
+// where an invalid pool is.
+func elsewhere(p Pool, addrs []netip.Addr) string {
+	why := ""
+	for _, a := range addrs {
+		f, _ := p.family(a)
+		if p.Invalid != "" || f != nil && f.Subnet.Contains(a) {
+			return ""
+		}
+		if why == "" {
+			why = lacks(p, a)
+		}
+	}
+	return why
+}
+
 // lacks says why the pool cannot give the address, or "".
 func lacks(p Pool, a netip.Addr) string {
-	f, family := p.IPv4, "IPv4"
-	if a.Is6() {
-		f, family = p.IPv6, "IPv6"
-	}
+	f, family := p.family(a)
 	switch {
 	case f == nil:
 		return "has no " + family

@@ -176,9 +176,11 @@ func TestFilters(t *testing.T) {
 		"both are there":  {poolselect.Pool{IPv4: v4, IPv6: v6}, poolsOf("p"), poolselect.Request{IPv4: true, IPv6: true}, "1 p: named, priority 0"},
 
 		"address":           {poolselect.Pool{IPv4: v4}, ipsOf("192.0.2.7"), poolselect.Request{}, "1 p: has the addresses, priority 0"},
-		"other subnet":      {poolselect.Pool{IPv4: v4, Suspend: true}, ipsOf("198.51.100.7"), poolselect.Request{}, "p [address] has 192.0.2.0/24, not 198.51.100.7"},
+		"other subnet":      {poolselect.Pool{IPv4: v4, Suspend: true}, ipsOf("198.51.100.7"), poolselect.Request{}, "p [wanted] has 192.0.2.0/24, not 198.51.100.7"},
 		"gateway":           {poolselect.Pool{IPv4: v4}, ipsOf("192.0.2.1"), poolselect.Request{}, "p [address] reserves 192.0.2.1: it is the gateway of 192.0.2.0/24"},
 		"family of address": {poolselect.Pool{IPv4: v4}, ipsOf("192.0.2.7,2001:db8::7"), poolselect.Request{}, "p [address] has no IPv6"},
+		"second address":    {poolselect.Pool{IPv4: v4, IPv6: v6}, ipsOf("198.51.100.7,2001:db8::7"), poolselect.Request{}, "p [address] has 192.0.2.0/24, not 198.51.100.7"},
+		"address, invalid":  {poolselect.Pool{Invalid: "broken"}, ipsOf("192.0.2.7"), poolselect.Request{}, "p [invalid] is invalid: broken"},
 
 		"namespace by name":     {poolselect.Pool{Allow: poolselect.Allow{Namespaces: &poolselect.NameOrLabels{Names: []string{"shop"}}}}, poolsOf("p"), poolselect.Request{}, "1 p: named, priority 0"},
 		"namespace by label":    {poolselect.Pool{Allow: poolselect.Allow{Namespaces: &poolselect.NameOrLabels{Names: []string{"x"}, Selector: selector("team=a")}}}, poolsOf("p"), poolselect.Request{}, "1 p: named, priority 0"},
@@ -187,7 +189,7 @@ func TestFilters(t *testing.T) {
 		"pods":                  {poolselect.Pool{Allow: poolselect.Allow{Pods: selector("app=web")}}, poolsOf("p"), poolselect.Request{}, "1 p: named, priority 0"},
 		"other pods":            {poolselect.Pool{Allow: poolselect.Allow{Pods: selector("app=db", "a=b")}}, poolsOf("p"), poolselect.Request{}, "p [pod] allows pods with a=b,app=db (web-0 is not one)"},
 		"node by label":         {poolselect.Pool{Allow: poolselect.Allow{Nodes: &poolselect.NameOrLabels{Selector: selector("rack=r1")}}}, poolsOf("p"), poolselect.Request{}, "1 p: named, priority 0"},
-		"other nodes":           {poolselect.Pool{Allow: poolselect.Allow{Nodes: &poolselect.NameOrLabels{Names: []string{"a", "b", "c", "d", "e"}}}}, poolsOf("p"), poolselect.Request{}, "p [node] allows nodes a, b, c and 2 others (this is n1)"},
+		"other nodes":           {poolselect.Pool{Allow: poolselect.Allow{Nodes: &poolselect.NameOrLabels{Names: []string{"a", "b", "c", "d", "e"}}}}, poolsOf("p"), poolselect.Request{}, "p [node] allows nodes a, b, c and 2 more (this is n1)"},
 		"network":               {poolselect.Pool{Allow: poolselect.Allow{Networks: []string{"shop/lan"}}}, poolsOf("p"), poolselect.Request{}, "1 p: named, priority 0"},
 		"other networks":        {poolselect.Pool{Allow: poolselect.Allow{Networks: []string{"shop/wan"}}}, poolsOf("p"), poolselect.Request{}, "p [network] allows networks shop/wan (this is shop/lan)"},
 		"everything must match": {poolselect.Pool{Allow: poolselect.Allow{Pods: selector("app=web"), Networks: []string{"shop/wan"}}}, poolsOf("p"), poolselect.Request{}, "p [network] allows networks shop/wan (this is shop/lan)"},
@@ -237,11 +239,13 @@ func TestShort(t *testing.T) {
 			&poolselect.MissingPoolError{}, "weft.dev/pools of the pod names a pool that does not exist: blu (did you mean blue?)",
 		},
 		"missing in the configuration": {
-			pools, attach.Input{Pools: []string{"gray"}, NIC: attach.NIC{Name: "eth0"}},
+			pools,
+			attach.Input{Pools: []string{"gray"}, NIC: attach.NIC{Name: "eth0"}},
 			&poolselect.MissingPoolError{}, "ipam.pools of the configuration names a pool that does not exist: gray (did you mean grey?)",
 		},
 		"no level": {
-			pools, attach.Input{NIC: attach.NIC{Name: "eth0"}},
+			pools,
+			attach.Input{NIC: attach.NIC{Name: "eth0"}},
 			&poolselect.NoPoolError{},
 			"no pool for eth0: weft.dev/ips of the pod, weft.dev/claim of the pod, weft.dev/pools of the pod, weft.dev/pools of the namespace and ipam.pools of the configuration are not set; and no pool has default: true",
 		},
@@ -266,14 +270,18 @@ func TestShort(t *testing.T) {
 			nil, poolsOf("x*"),
 			&poolselect.NotAllowedError{}, "no pool may serve eth0 (weft.dev/pools of the pod): there is no pool",
 		},
-		"address, nearest first": {
+		"address, refused": {
 			pools, ipsOf("192.0.2.7"),
-			&poolselect.NotAllowedError{}, "no pool can give 192.0.2.7 to eth0 (weft.dev/ips of the pod): grey allows nodes n2 (this is n1); blue is suspended; green has 198.51.100.0/24, not 192.0.2.7",
+			&poolselect.NotAllowedError{}, "no pool can give 192.0.2.7 to eth0 (weft.dev/ips of the pod): grey allows nodes n2 (this is n1); blue is suspended",
+		},
+		"address of no pool": {
+			pools[:2], ipsOf("203.0.113.7"),
+			&poolselect.NotAllowedError{}, "no pool can give 203.0.113.7 to eth0 (weft.dev/ips of the pod): blue has 192.0.2.0/24, not 203.0.113.7; green has 198.51.100.0/24, not 203.0.113.7",
 		},
 		"many": {
 			many, poolsOf("*"),
 			&poolselect.NotAllowedError{},
-			"no pool may serve eth0 (weft.dev/pools of the pod): pool-00 is suspended; pool-01 is suspended; pool-02 is suspended; pool-03 is suspended; pool-04 is suspended; pool-05 is suspended; pool-06 is suspended; pool-07 is suspended; pool-08 is suspended; pool-09 is suspended; and 40 others",
+			"no pool may serve eth0 (weft.dev/pools of the pod): pool-00 is suspended; pool-01 is suspended; pool-02 is suspended; pool-03 is suspended; pool-04 is suspended; pool-05 is suspended; pool-06 is suspended; pool-07 is suspended; pool-08 is suspended; pool-09 is suspended; and 40 more",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
