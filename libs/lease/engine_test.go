@@ -371,3 +371,46 @@ func TestAttachmentNeedsNames(t *testing.T) {
 		}
 	})
 }
+
+// TestPoolThatGrewAFamily completes what a pod has, although the first effort
+// finds the new family dry and is taken back.
+func TestPoolThatGrewAFamily(t *testing.T) {
+	onEveryStore(t, func(n *node) {
+		n.pools = []lease.Pool{pool(n, "blue", "10.0.0.0/29")}
+		n.is(n.add("a", "uid"), "10.0.0.2")
+		n.pools = []lease.Pool{pool(n, "six", "fd00::/126")}
+		n.add("x", "")
+		n.add("y", "")
+		n.del("x")
+		n.del("y")
+		n.pools = []lease.Pool{pool(n, "blue", "10.0.0.0/29", "fd00::/126")}
+		n.is(n.add("a2", "uid"), "10.0.0.2 fd00::2")
+		n.has("10.0.0.2 a2", "fd00::2 a2")
+	})
+}
+
+// TestUnknownOutcomes has writes that happened and were reported as unknown.
+func TestUnknownOutcomes(t *testing.T) {
+	t.Parallel()
+	clock := storetest.NewClock()
+	times := 0
+	store := &faulty{Store: memstore.New(clock.Now), next: func() string {
+		if times++; times%2 == 1 {
+			return "after"
+		}
+		return ""
+	}}
+	n := &node{
+		T: t, Engine: &lease.Engine{Store: store, Now: clock.Now, BootID: "boot"}, clock: clock,
+		pools: []lease.Pool{pool(t, "blue", "10.0.0.0/29")},
+	}
+	n.is(n.add("a", ""), "10.0.0.2") // a claim
+	times = 0
+	n.del("a") // a release
+	n.has()
+	times = 1
+	n.is(n.add("b", "uid"), "10.0.0.3")
+	times = 0
+	n.is(n.add("b2", "uid"), "10.0.0.3") // a swap
+	n.has("10.0.0.3 b2")
+}

@@ -426,6 +426,16 @@ func (x *suite) transaction() {
 		x.Fatalf("update: %v, want what its function returned", err)
 	}
 	x.holds(x.store, k1, "")
+	ctx, cancel := context.WithCancel(x.ctx)
+	err = s.Update(ctx, func(t lease.Store) error {
+		_, err := t.Claim(ctx, k1, Record("a"))
+		cancel()
+		return err
+	})
+	if !errors.Is(err, context.Canceled) {
+		x.Errorf("update whose context was done before its end: %v", err)
+	}
+	x.holds(x.store, k1, "")
 	err = s.Update(x.ctx, func(t lease.Store) error {
 		_, err1 := t.Claim(x.ctx, k1, Record("a"))
 		_, err2 := t.Claim(x.ctx, k2, Record("b"))
