@@ -95,4 +95,3 @@ func (a *apart) Scan(ctx context.Context, f lease.Filter) iter.Seq2[lease.Entry,
 		}
 	}
 }
-

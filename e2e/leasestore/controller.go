@@ -6,11 +6,11 @@ package leasestore
 import (
 	"context"
 	"maps"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -38,6 +38,8 @@ type Controller struct {
 	seen  map[string]lease.Entry
 	dirty bool
 	wrote int
+	last  string               // resourceVersion of the hint
+	told  *v1alpha1.FamilyHint // what the hint says of IPv4
 }
 
 // Publish starts a controller for a pool; it ends with the test, or when the
@@ -95,20 +97,30 @@ func (c *Controller) Writes() int {
 // Free waits until the last hint written says that n addresses of IPv4 are free.
 func (c *Controller) Free(ctx context.Context, n uint64) {
 	c.t.Helper()
+	c.until(ctx, func(h *v1alpha1.FamilyHint) bool { return h.Free == strconv.FormatUint(n, 10) })
+}
+
+// Resting waits until the last hint written says that n addresses of IPv4 rest.
+func (c *Controller) Resting(ctx context.Context, n int64) {
+	c.t.Helper()
+	c.until(ctx, func(h *v1alpha1.FamilyHint) bool { return h.Resting == n })
+}
+
+func (c *Controller) until(ctx context.Context, enough func(*v1alpha1.FamilyHint) bool) {
+	c.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		c.mu.Lock()
-		free := c.pool.IPv4.Set.Size() - uint64(len(c.seen))
-		dirty := c.dirty
+		h := c.told
 		c.mu.Unlock()
-		if free == n && !dirty {
+		if h != nil && enough(h) {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			c.t.Fatalf("the hint never said that %d are free", n)
+			c.t.Fatalf("the hint was never as awaited: %+v", h)
 		}
 	}
 }
@@ -135,22 +147,23 @@ func (c *Controller) write(ctx context.Context) {
 		return
 	}
 	h := hint.Of(hint.Source{Pool: c.pool, Generation: 1, Leases: maps.Values(c.seen), Nodes: c.nodes, Now: time.Now()})
-	first := c.wrote == 0
+	h.ResourceVersion = c.last
 	c.wrote++
+	c.dirty = false
 	c.mu.Unlock()
-	var err error
-	if first {
-		err = c.client.Post().Resource("iphints").Body(h).Do(ctx).Error()
+	request := c.client.Put().Resource("iphints").Name(h.Name)
+	if h.ResourceVersion == "" {
+		request = c.client.Post().Resource("iphints")
 	}
-	if !first || apierrors.IsAlreadyExists(err) {
-		err = c.client.Put().Resource("iphints").Name(h.Name).Body(h).Do(ctx).Error()
-	}
+	out := &v1alpha1.IPHint{}
+	err := request.Body(h).Do(ctx).Into(out)
 	if err != nil && ctx.Err() == nil {
 		c.t.Errorf("write the hint: %v", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dirty = false
+	c.last = out.ResourceVersion
+	c.told = h.IPv4
 }
 
 // Client returns a client for weft's resources.

@@ -22,12 +22,15 @@ import (
 	"github.com/weft-cni/weft/libs/lease"
 )
 
-// How long what this process has seen counts for more than a hint, which may
-// be that much behind.
+// How long what this process has seen counts for more than a hint.
 const (
-	avoidFor = time.Second      // an address that was taken or freed
-	ownFor   = 5 * time.Second  // an address that we claimed
-	pickFor  = 30 * time.Second // an address that is about to be claimed
+	// behind is how far a hint may be behind the leases: what was learnt longer
+	// before a hint appeared is in the hint.
+	behind = 500 * time.Millisecond
+	// learntFor is when it is forgotten though no new hint has appeared.
+	learntFor = 10 * time.Second
+	// pickFor is how long an address is about to be claimed.
+	pickFor = 30 * time.Second
 )
 
 const (
@@ -85,7 +88,7 @@ func (s *Store) draw(w lease.Want) (netip.Addr, bool) {
 		i := v.next()
 		v.free.Remove(i)
 		a, ok := v.set.At(uint64(i))
-		if k := lease.NewKey(v.domain, a); ok && !s.avoids(k) {
+		if k := lease.NewKey(v.domain, a); ok && !s.avoids(k, v.sheet) {
 			s.pick(k)
 			return a, true
 		}
@@ -118,7 +121,7 @@ func (s *Store) drawLarge(v *view) (netip.Addr, bool) {
 	}
 	for range smallSet {
 		a := randomOf(v.set, v.random)
-		if k := lease.NewKey(v.domain, a); !s.avoids(k) {
+		if k := lease.NewKey(v.domain, a); !s.avoids(k, v.sheet) {
 			s.pick(k)
 			return a, true
 		}
@@ -173,22 +176,30 @@ func span(r ipset.Range) int {
 	return 0
 }
 
-// avoids says whether the process knows better than to try the key.
-func (s *Store) avoids(k lease.Key) bool {
-	if _, ok := s.index.entries[k]; ok {
+// avoids says whether the process knows better than to try the key, given a
+// hint that says that it is free.
+func (s *Store) avoids(k lease.Key, sh *sheet) bool {
+	now := s.now()
+	if e, ok := s.index.entries[k]; ok && (e.Until.IsZero() || now.Before(e.Until)) {
 		return true
 	}
-	until, ok := s.avoid[k]
-	if ok && !s.now().Before(until) {
-		delete(s.avoid, k)
+	at, ok := s.avoid[k]
+	if !ok {
 		return false
 	}
-	return ok
+	if s.picked[k] && now.Before(at.Add(pickFor)) {
+		return true
+	}
+	if now.Before(at.Add(learntFor)) && !sh.since(at.Add(behind)) {
+		return true
+	}
+	delete(s.avoid, k)
+	return false
 }
 
 func (s *Store) pick(k lease.Key) {
 	s.picked[k] = true
-	s.avoid[k] = s.now().Add(pickFor)
+	s.avoid[k] = s.now()
 	delete(s.offers, k)
 }
 
@@ -255,7 +266,7 @@ func (s *Store) offer(k lease.Key) {
 			delete(s.offers, old)
 		}
 	}
-	s.offers[k] = now.Add(avoidFor)
+	s.offers[k] = now.Add(2 * behind)
 	for _, v := range s.views {
 		if i, ok := v.index(k); ok {
 			v.free.Add(i)
@@ -286,13 +297,13 @@ func (s *Store) missed(k lease.Key) {
 	defer s.mu.Unlock()
 	now := s.now()
 	if len(s.avoid) > 4*smallSet {
-		for old, until := range s.avoid {
-			if now.After(until) {
+		for old, at := range s.avoid {
+			if now.After(at.Add(pickFor)) {
 				delete(s.avoid, old)
 			}
 		}
 	}
-	s.avoid[k] = now.Add(avoidFor)
+	s.avoid[k] = now
 	delete(s.offers, k)
 	for _, v := range s.views {
 		if v.domain == k.Domain && v.set.Contains(k.Addr) {
@@ -384,7 +395,7 @@ func (s *Store) chooseFew(ctx context.Context, w lease.Want) (netip.Addr, error)
 	for n := 0; ok && n < smallSet; n++ {
 		k := lease.NewKey(w.Domain, a)
 		s.mu.Lock()
-		avoid := s.avoids(k)
+		avoid := s.avoids(k, nil)
 		s.mu.Unlock()
 		if !avoid {
 			return a, nil
@@ -405,14 +416,22 @@ func (s *Store) chooseFew(ctx context.Context, w lease.Want) (netip.Addr, error)
 	return netip.Addr{}, dry
 }
 
-// dry counts as the hint does; without one everything was found taken.
+// dry counts as the hint does, and what rests by what this process knows;
+// everything else was found taken.
 func (s *Store) dry(w lease.Want) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	use := lease.Use{Total: w.Set.Size()}
-	if f := s.sheets[w.Pool].family(w.Set); f != nil && f.Resting > 0 {
-		use.Resting = min(uint64(f.Resting), use.Total)
+	use, known := lease.Use{Total: w.Set.Size()}, int64(0)
+	now := s.now()
+	for k, e := range s.index.entries {
+		if now.Before(e.Until) && k.Domain == w.Domain && w.Set.Contains(k.Addr) {
+			known++
+		}
 	}
+	if f := s.sheets[w.Pool].family(w.Set); f != nil {
+		known = max(known, f.Resting)
+	}
+	use.Resting = min(uint64(known), use.Total) //nolint:gosec // a count
 	use.Held = use.Total - use.Resting
 	return &lease.DryError{Use: use}
 }

@@ -29,7 +29,7 @@ func (s *Store) addDoubt(k lease.Key, r lease.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doubts[k] = &doubt{record: r, since: s.now()}
-	s.avoid[k] = s.now().Add(avoidFor)
+	s.avoid[k] = s.now()
 }
 
 func (s *Store) inDoubt(k lease.Key) bool {

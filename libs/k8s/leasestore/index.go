@@ -16,6 +16,10 @@ import (
 // remembered bounds Store.seen.
 const remembered = 4096
 
+// restedFor is how long after its end a rest is remembered, in case the
+// controller does not end it.
+const restedFor = 10 * time.Minute
+
 // index is what a node has: one list, then what the store itself writes.
 type index struct {
 	loaded  bool
@@ -77,8 +81,8 @@ func (s *Store) known(ctx context.Context, f lease.Filter) ([]lease.Entry, error
 	var out []lease.Entry
 	now := s.now()
 	for k, e := range s.index.entries {
-		if !e.Until.IsZero() && e.Until.Add(time.Minute).Before(now) {
-			delete(s.index.entries, k) // the controller has ended the rest
+		if !e.Until.IsZero() && e.Until.Add(restedFor).Before(now) {
+			delete(s.index.entries, k)
 			continue
 		}
 		if f.Matches(e) {
@@ -121,13 +125,7 @@ func (s *Store) unsure(f lease.Filter) (out []lease.Key) {
 // keep records what the server said after a write of ours.
 func (s *Store) keep(l *v1alpha1.IPLease) (lease.Version, error) {
 	e, err := s.learn(l)
-	if err != nil {
-		return "", err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.avoid[e.Key] = s.now().Add(ownFor)
-	return e.Version, nil
+	return e.Version, err
 }
 
 // learn records what the server said of a lease.
@@ -146,7 +144,7 @@ func (s *Store) learn(l *v1alpha1.IPLease) (lease.Entry, error) {
 	} else {
 		delete(s.index.entries, e.Key)
 	}
-	s.avoid[e.Key] = s.now().Add(avoidFor)
+	s.avoid[e.Key] = s.now()
 	return e, nil
 }
 

@@ -27,9 +27,13 @@ const (
 
 // sheet is a hint as it was read; hint is nil when there is none.
 type sheet struct {
-	hint *v1alpha1.IPHint
-	read time.Time
+	hint  *v1alpha1.IPHint
+	read  time.Time
+	first time.Time // when this hint, and not an older one, was first read
 }
+
+// since says whether the hint appeared after a time.
+func (s *sheet) since(t time.Time) bool { return s != nil && s.hint != nil && s.first.After(t) }
 
 // family returns the hint for a set, or nil.
 func (s *sheet) family(set ipset.Set) *v1alpha1.FamilyHint {
@@ -101,7 +105,11 @@ func (s *Store) refresh(ctx context.Context, pool string) bool {
 	defer s.mu.Unlock()
 	delete(s.flights, pool)
 	close(flight)
-	s.sheets[pool] = &sheet{hint: h, read: s.now()}
+	sh := &sheet{hint: h, read: s.now(), first: s.now()}
+	if old := s.sheets[pool]; old != nil && h != nil && old.hint != nil && old.hint.ResourceVersion == h.ResourceVersion {
+		sh.first = old.first
+	}
+	s.sheets[pool] = sh
 	for _, v := range s.views {
 		v.misses = 0
 	}

@@ -50,8 +50,8 @@ type Store struct {
 	doubts  map[lease.Key]*doubt
 	picked  map[lease.Key]bool      // given by Choose, not yet claimed
 	claims  map[lease.Key]int       // claims under way
-	avoid   map[lease.Key]time.Time // taken, until when that is worth remembering
-	offers  map[lease.Key]time.Time // freed, likewise
+	avoid   map[lease.Key]time.Time // taken or about to be, since when
+	offers  map[lease.Key]time.Time // freed, until when no hint may say so
 	views   map[string]*view        // by Want.Ring
 	sheets  map[string]*sheet       // by pool
 	flights map[string]chan struct{}
