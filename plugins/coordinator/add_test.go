@@ -388,3 +388,37 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("after all: (-before +after):\n%s", diff)
 	}
 }
+
+// meanwhile is a Kernel that does something else before it refuses to make a link.
+type meanwhile struct {
+	netplan.Kernel
+	do func()
+}
+
+func (m meanwhile) Do(ctx context.Context, op netplan.Op) error {
+	if _, link := op.Object.(netplan.Link); link && op.Verb == netplan.Add {
+		m.do()
+		return errInjected
+	}
+	return m.Kernel.Do(ctx, op)
+}
+
+// TestFailedFirstAddKeepsWhatTheSecondUses: the first pod of a node makes what all share and fails after another has come.
+func TestFailedFirstAddKeepsWhatTheSecondUses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	r.conf["replyPath"] = replySNAT
+	second := *r
+	second.pod, second.prev = r.newPod(both, 11)
+	second.id, second.conf = "c2", map[string]any{"replyPath": replySNAT}
+	s := real()
+	s.wrap = func(_ string, k netplan.Kernel) netplan.Kernel {
+		return meanwhile{Kernel: k, do: func() { second.mustAdd() }}
+	}
+	if _, err := r.add(s, r.request()); !errors.Is(err, errInjected) {
+		t.Fatal(err)
+	}
+	if err := second.check(); err != nil {
+		t.Errorf("the second pod: %v", err)
+	}
+}

@@ -174,11 +174,18 @@ func (r *rig) request() *cniplugin.Request[config] {
 	if err := ps.Err(); err != nil {
 		r.t.Fatal(err)
 	}
-	prev := *r.prev
-	return &cniplugin.Request[config]{
-		Config: c, Network: "underlay", CNIVersion: "1.1.0", ContainerID: r.id, IfName: "eth0", Netns: r.pod.Path(),
-		Prev: &prev, Log: slog.New(slog.DiscardHandler), Undo: &undo.Stack{},
+	req := &cniplugin.Request[config]{
+		Config: c, Network: "underlay", CNIVersion: "1.1.0", ContainerID: r.id, IfName: "eth0",
+		Log: slog.New(slog.DiscardHandler), Undo: &undo.Stack{},
 	}
+	if r.pod != nil {
+		req.Netns = r.pod.Path()
+	}
+	if r.prev != nil {
+		prev := *r.prev
+		req.Prev = &prev
+	}
+	return req
 }
 
 // add runs ADD as the frame does: an error takes everything back.
