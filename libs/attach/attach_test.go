@@ -210,6 +210,18 @@ func TestWantedRefusesInConfigurationAndCapability(t *testing.T) {
 	}
 }
 
+func TestDrawFrom(t *testing.T) {
+	t.Parallel()
+	w, err := attach.Wanted(attach.Input{NIC: attach.NIC{Name: "eth0"}, Pod: pod("weft.dev/claim", "web", "weft.dev/pools", "p")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := w.DrawFrom("spec.pools of claim web", []string{"q"})
+	if own.Level != attach.LevelClaim || own.Draw != attach.LevelClaim || own.PoolsSource != "spec.pools of claim web" || !cmp.Equal(own.Pools, []string{"q"}) || w.Pools[0] != "p" {
+		t.Errorf("%+v of %+v", own, w)
+	}
+}
+
 func TestPassedLevels(t *testing.T) {
 	t.Parallel()
 	w, err := attach.Wanted(attach.Input{

@@ -309,10 +309,12 @@ func TestShort(t *testing.T) {
 
 func TestShortIsClippedBetweenCharacters(t *testing.T) {
 	t.Parallel()
-	p := poolselect.Pool{Name: "p", Invalid: strings.Repeat("ä", 400)}
-	_, err := poolselect.Select([]poolselect.Pool{p}, poolselect.Request{Want: want(t, poolsOf("p"))})
-	if err == nil || len(err.Error()) > poolselect.MaxShort || !strings.HasSuffix(err.Error(), "ä…") {
-		t.Errorf("%v", err)
+	for _, head := range []string{"", "a"} {
+		p := poolselect.Pool{Name: "p", Invalid: head + strings.Repeat("ä", 400)}
+		_, err := poolselect.Select([]poolselect.Pool{p}, poolselect.Request{Want: want(t, poolsOf("p"))})
+		if err == nil || len(err.Error()) > poolselect.MaxShort || !strings.HasSuffix(err.Error(), "ä…") {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

@@ -244,6 +244,18 @@ func TestClaimNames(t *testing.T) {
 	})
 }
 
+func TestClaimNamesThatAreNearlyEqual(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 250)
+	for _, c := range [][4]string{{"a", "Eth0", "a", "x-45746830"}, {long + "b", "eth0", long + "c", "eth0"}, {"a.b", "c", "a", "b.c"}} {
+		x := sticky.Identity{Keep: true, Owner: web(), Member: c[0]}.ClaimName(c[1])
+		y := sticky.Identity{Keep: true, Owner: web(), Member: c[2]}.ClaimName(c[3])
+		if x == y {
+			t.Errorf("%s of %s and %s of %s share %s", c[1], c[0], c[3], c[2], x)
+		}
+	}
+}
+
 func ExampleIdentity_Holder() {
 	id, _ := sticky.Of(sticky.Pod{
 		Namespace: "shop", Name: "web-0", UID: "3f0c",
