@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,40 @@ func describe(w io.Writer, bin, dir string) error {
 		}
 	}
 	return nil
+}
+
+// quiet waits for moments in which other programs leave the machine alone.
+type quiet struct{ patience time.Duration }
+
+// wait returns when the processors were idle for most of a while, or when all
+// patience is spent.
+func (q *quiet) wait() {
+	const while = 200 * time.Millisecond
+	for q.patience > 0 {
+		idle, all := ticks()
+		<-time.After(while)
+		idleNow, allNow := ticks()
+		if float64(idleNow-idle) >= 0.75*float64(allNow-all) {
+			return
+		}
+		q.patience -= while
+	}
+}
+
+// ticks returns the idle time and all time of the processors since boot.
+func ticks() (idle, all uint64) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	for i, field := range strings.Fields(line)[1:] {
+		n, _ := strconv.ParseUint(field, 10, 64)
+		if all += n; i == 3 { // user nice system idle …
+			idle = n
+		}
+	}
+	return idle, all
 }
 
 // fsync returns the sorted times of writing a page and making it durable.
