@@ -31,6 +31,7 @@
 //
 // Non-goals: looking anything up, deciding when to ask, IPClaim objects.
 //
-// Failure model: an annotation that asks for what cannot be is an error. What is
-// not known is never taken for proof: the address stays.
+// Failure model: an annotation that asks for what cannot be is an error, and so
+// is an owner that was not looked up (ErrOwnerUnknown). What is not known is never
+// taken for proof: the address stays.
 package sticky

@@ -6,6 +6,7 @@ package sticky
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,7 +53,14 @@ type Pod struct {
 	// Owners are the controller of the pod, its controller if NeedsOwner says
 	// so, and so on; none for a pod without a controller.
 	Owners []Owner
+	// Complete: the last of Owners was looked up, and nobody controls it. It
+	// matters only where NeedsOwner says that somebody might.
+	Complete bool
 }
+
+// ErrOwnerUnknown says that Of was not told who controls the last owner. To
+// guess would keep the addresses for the wrong one.
+var ErrOwnerUnknown = errors.New("nobody has looked up who controls it")
 
 // Identity is for whom the addresses of a pod are kept. It can be put together
 // again from what was stored: everything is in the exported fields.
@@ -80,8 +88,8 @@ func Of(p Pod) (Identity, error) {
 	if wish == "false" {
 		return pod, nil
 	}
-	if id, ok := machine(p); ok {
-		return id, nil
+	if id, ok, err := machine(p); ok || err != nil {
+		return id, err
 	}
 	if len(p.Owners) > 0 {
 		o := p.Owners[0]
@@ -108,20 +116,23 @@ func refusal(why string) error {
 }
 
 // machine recognizes the launcher pods of KubeVirt.
-func machine(p Pod) (Identity, bool) {
+func machine(p Pod) (Identity, bool, error) {
 	if p.Labels[launcherLabel] != launcherValue || len(p.Owners) == 0 || !p.Owners[0].NeedsOwner() {
-		return Identity{}, false
+		return Identity{}, false, nil
 	}
 	o := p.Owners[0]
-	if len(p.Owners) > 1 && isMachine(p.Owners[1]) {
+	switch {
+	case len(p.Owners) > 1 && isMachine(p.Owners[1]):
 		o = p.Owners[1]
+	case len(p.Owners) == 1 && !p.Complete:
+		return Identity{}, false, fmt.Errorf("%s of pod %s: %w", o, p.Name, ErrOwnerUnknown)
 	}
 	_, byAnnotation := p.Annotations[migrationJobName]
 	_, byLabel := p.Labels[migrationJobName]
 	return Identity{
 		Keep: true, Owner: o, Namespace: p.Namespace, Member: o.Name, UID: o.UID,
 		Migrating: byAnnotation || byLabel,
-	}, true
+	}, true, nil
 }
 
 func isSet(o Owner) bool { return o.Kind == kindSet && strings.HasPrefix(o.APIVersion, groupApps) }

@@ -4,6 +4,7 @@
 package sticky_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -45,6 +46,11 @@ func launcher(p sticky.Pod) sticky.Pod {
 	return p
 }
 
+func alone(p sticky.Pod) sticky.Pod {
+	p.Complete = true
+	return p
+}
+
 func target(p sticky.Pod) sticky.Pod {
 	p.Annotations["kubevirt.io/migrationJobName"] = "kubevirt-evacuation-x7k"
 	return p
@@ -77,7 +83,7 @@ func TestOf(t *testing.T) {
 		"virtual machine":                {launcher(pod("virt-launcher-db-x7kzt", vmi(), vm())), "IPClaim shop/vm.db.eth0 vm-1"},
 		"virtual machine that will not":  {wish(launcher(pod("virt-launcher-db-x7kzt", vmi(), vm())), "false"), fmt.Sprintf(ordinary, "virt-launcher-db-x7kzt")},
 		"migration target":               {target(launcher(pod("virt-launcher-db-wq5zp", vmi(), vm()))), "IPClaim shop/vm.db.eth0 vm-1 migrating"},
-		"instance without a machine":     {launcher(pod("virt-launcher-db-x7kzt", vmi())), "IPClaim shop/vm.db.eth0 vmi-1"},
+		"instance without a machine":     {alone(launcher(pod("virt-launcher-db-x7kzt", vmi()))), "IPClaim shop/vm.db.eth0 vmi-1"},
 		"hotplug pod of a machine":       {pod("hp-volume-x7kzt", sticky.Owner{APIVersion: "v1", Kind: "Pod", Name: "virt-launcher-db-x7kzt", UID: "l-1"}), fmt.Sprintf(ordinary, "hp-volume-x7kzt")},
 		"somebody else's VM":             {launcher(pod("a", sticky.Owner{APIVersion: "example.org/v1", Kind: "VirtualMachineInstance", Name: "db", UID: "u"})), fmt.Sprintf(ordinary, "a")},
 		"label without an owner":         {launcher(pod("a")), fmt.Sprintf(ordinary, "a")},
@@ -124,6 +130,17 @@ func TestMigrationHasOneHolder(t *testing.T) {
 	}
 	if source.Holder("eth0") != next.Holder("eth0") || source.Migrating || !next.Migrating {
 		t.Errorf("%+v and %+v", source, next)
+	}
+}
+
+func TestOfDoesNotGuessTheOwner(t *testing.T) {
+	t.Parallel()
+	_, err := sticky.Of(launcher(pod("virt-launcher-db-x7kzt", vmi())))
+	if !errors.Is(err, sticky.ErrOwnerUnknown) {
+		t.Errorf("%v", err)
+	}
+	if _, err := sticky.Of(wish(launcher(pod("virt-launcher-db-x7kzt", vmi())), "false")); err != nil {
+		t.Errorf("nobody needs to know: %v", err)
 	}
 }
 

@@ -178,6 +178,7 @@ func kept(t *testing.T, text string) string {
 	pod := sticky.Pod{
 		Namespace: o.Metadata.Namespace, Name: o.Metadata.Name, UID: string(o.Metadata.UID),
 		GenerateName: o.Metadata.GenerateName, Labels: o.Metadata.Labels, Annotations: o.Metadata.Annotations,
+		Complete: true,
 	}
 	for _, r := range o.Metadata.OwnerReferences {
 		pod.Owners = append(pod.Owners, sticky.Owner{APIVersion: r.APIVersion, Kind: r.Kind, Name: r.Name, UID: string(r.UID)})
