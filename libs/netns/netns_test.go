@@ -115,3 +115,40 @@ func TestNetlinkTalksToTheOtherNamespace(t *testing.T) {
 		t.Errorf("the link of the other namespace: %v", err)
 	}
 }
+
+func TestHere(t *testing.T) {
+	t.Parallel()
+	n := nettest.New(t, "here")
+	ns, err := netns.Open(n.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := netns.Identify("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentinel := errors.New("from inside")
+	for what, f := range map[string]func() error{
+		"returns": func() error { return sentinel },
+		"panics":  func() error { panic(sentinel) },
+	} {
+		func() {
+			defer func() { _ = recover() }()
+			err := ns.Here(func() error {
+				if got, err := netns.Identify("/proc/thread-self/ns/net"); err != nil || got != ns.ID() {
+					t.Errorf("%s: inside %v, %v, want %v", what, got, err, ns.ID())
+				}
+				return f()
+			})
+			if !errors.Is(err, sentinel) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}()
+		if after, err := netns.Identify("/proc/thread-self/ns/net"); err != nil || after != before {
+			t.Errorf("%s: after %v, %v, want %v", what, after, err, before)
+		}
+	}
+}

@@ -149,7 +149,8 @@ type Query struct {
 	Sysctls []string
 	// Nft asks for our table.
 	Nft bool
-	// Elems are the elements looked at, by map and key.
+	// Elems are the elements looked at, by map and key; an empty key stands for the whole map. One whose key is among Links is
+	// not looked for when that link is absent: Set replaces whatever is there.
 	Elems []nft.Elem
 }
 

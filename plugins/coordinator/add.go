@@ -58,7 +58,7 @@ func (s sys) add(ctx context.Context, r *cniplugin.Request[config]) (*current.Re
 // apply takes host and pod to the layout.
 func (s sys) apply(ctx context.Context, r *cniplugin.Request[config], w *world, f facts, l layout) error {
 	host, pod := s.wrap("host", w.host), s.wrap("pod", w.pod)
-	before, err := pod.Observe(ctx, l.pod.Query())
+	before, err := pod.Observe(ctx, netplan.Query{Sysctls: nicSysctls(f, l)})
 	if err != nil {
 		return kernelError(err, "in the pod")
 	}
@@ -84,12 +84,19 @@ func (s sys) newRecord(r *cniplugin.Request[config], w *world, f facts, l layout
 		Pod: r.Args.Pod(), HostLink: f.att.HostLink(), Addresses: l.addrs,
 		Netns: r.Netns, NetnsDev: id.Dev, NetnsIno: id.Ino,
 	}
-	for _, v := range before.Sysctls {
+	rec.PodSysctls = before.Sysctls
+	return rec
+}
+
+// nicSysctls are the variables of the pod's own NIC that will be changed: DEL puts them back.
+func nicSysctls(f facts, l layout) []string {
+	var out []string
+	for _, v := range l.pod.Sysctls {
 		if strings.Contains(v.Key, "/"+f.nic.Name+"/") {
-			rec.PodSysctls = append(rec.PodSysctls, v)
+			out = append(out, v.Key)
 		}
 	}
-	return rec
+	return out
 }
 
 // enroll writes the journal and sees to what all attachments share, both under the journal's lock, so that nobody removes it

@@ -43,7 +43,7 @@ func (s sys) detach(ctx context.Context, r *cniplugin.Request[config], att netpl
 		path = rec.Netns
 	}
 	host := s.wrap("host", w.host)
-	errHost := removeAll(ctx, host, ownQuery(att.HostLink()))
+	errHost := removeOwn(ctx, host, att.HostLink())
 	errPod := s.detachPod(ctx, w, path, rec, known)
 	if err := errors.Join(errHost, errPod); err != nil {
 		return err

@@ -25,8 +25,6 @@ import (
 	"github.com/weft-cni/weft/libs/undo"
 )
 
-func TestMain(m *testing.M) { nettest.Main(m) }
-
 // rig is a host on a switch with one pod on a macvlan of the host's NIC.
 type rig struct {
 	t         *testing.T

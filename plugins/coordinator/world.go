@@ -133,9 +133,13 @@ func dropShared(ctx context.Context, k netplan.Kernel, j journal.Dir[record]) er
 	return netplan.Remove(ctx, k, have)
 }
 
-// ownQuery is what one attachment has on the host.
-func ownQuery(hostLink string) netplan.Query {
-	return netplan.Query{Links: []string{hostLink}, Elems: []nft.Elem{{Map: mapNode4, Key: hostLink}, {Map: mapNode6, Key: hostLink}}}
+// removeOwn removes what one attachment has on the host. Elements are asked for apart: they may outlive their link.
+func removeOwn(ctx context.Context, k netplan.Kernel, hostLink string) error {
+	elems := []nft.Elem{{Map: mapNode4, Key: hostLink}, {Map: mapNode6, Key: hostLink}}
+	return errors.Join(
+		removeAll(ctx, k, netplan.Query{Elems: elems}),
+		removeAll(ctx, k, netplan.Query{Links: []string{hostLink}}),
+	)
 }
 
 // kernelError gives an error of the kernel its number.

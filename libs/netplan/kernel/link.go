@@ -167,6 +167,9 @@ func (k *Kernel) doAddr(verb netplan.Verb, a netplan.Addr) error {
 
 func (k *Kernel) readNeighs(_ netplan.Query, s *netplan.State) error {
 	for _, l := range s.Links {
+		if !l.Up {
+			continue // The kernel takes them away with the link.
+		}
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 			neighs, err := Dump(func() ([]netlink.Neigh, error) { return k.handle.NeighList(l.Index, family) })
 			if err != nil && !noIPv6(err) {

@@ -18,12 +18,17 @@ import (
 	"github.com/weft-cni/weft/libs/netplan/nft"
 )
 
-// conn opens the nftables socket when it is first needed.
+// conn opens the nftables socket when it is first needed. It is born inside the namespace: nftables.WithNetNSFd would spend a
+// thread on it, which costs more than the rest.
 func (k *Kernel) conn() (*nftables.Conn, error) {
 	if k.nft != nil {
 		return k.nft, nil
 	}
-	c, err := nftables.New(nftables.WithNetNSFd(k.ns.FD()), nftables.AsLasting())
+	var c *nftables.Conn
+	err := k.ns.Here(func() (err error) {
+		c, err = nftables.New(nftables.AsLasting())
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
@@ -36,6 +41,9 @@ func inet(name string) *nftables.Table {
 }
 
 func (k *Kernel) readNft(q netplan.Query, s *netplan.State) error {
+	q.Elems = slices.DeleteFunc(slices.Clone(q.Elems), func(e nft.Elem) bool {
+		return slices.Contains(q.Links, e.Key) && !slices.ContainsFunc(s.Links, func(l netplan.Link) bool { return l.Name == e.Key })
+	})
 	if !q.Nft && len(q.Elems) == 0 {
 		return nil
 	}

@@ -16,12 +16,14 @@ import (
 )
 
 func (k *Kernel) readRoutes(q netplan.Query, s *netplan.State) error {
-	if len(s.Links) == 0 && len(q.Tables) == 0 {
-		return nil
-	}
 	names := map[int]string{}
 	for _, l := range s.Links {
-		names[l.Index] = l.Name
+		if l.Up { // The kernel takes routes away with the link.
+			names[l.Index] = l.Name
+		}
+	}
+	if len(names) == 0 && len(q.Tables) == 0 {
+		return nil
 	}
 	ours := &netlink.Route{Table: unix.RT_TABLE_UNSPEC, Protocol: netplan.Protocol}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {

@@ -21,7 +21,7 @@ func (k *Kernel) readSysctls(q netplan.Query, s *netplan.State) error {
 	if len(q.Sysctls) == 0 {
 		return nil
 	}
-	return k.ns.Do(func() error {
+	return k.ns.Here(func() error {
 		for _, key := range q.Sysctls {
 			raw, err := os.ReadFile(path.Join(procSys, key)) //nolint:gosec // The caller's own list of variables.
 			if errors.Is(err, fs.ErrNotExist) {
@@ -36,21 +36,18 @@ func (k *Kernel) readSysctls(q netplan.Query, s *netplan.State) error {
 	})
 }
 
-// doSysctl writes a variable. It writes what differs only: some variables act on every write.
+// doSysctl writes a variable. The kernel itself does nothing where the value is the same.
 func (k *Kernel) doSysctl(verb netplan.Verb, v netplan.Sysctl) error {
 	if verb == netplan.Del {
 		return nil
 	}
-	return k.ns.Do(func() error {
-		file := path.Join(procSys, v.Key)
-		raw, err := os.ReadFile(file) //nolint:gosec // The caller's own variable.
-		if err == nil && strings.TrimSpace(string(raw)) == v.Value {
-			return nil
-		}
-		if err := os.WriteFile(file, []byte(v.Value), 0o644); err != nil { //nolint:gosec // An existing file of the kernel.
+	return k.ns.Here(func() error {
+		file, err := os.OpenFile(path.Join(procSys, v.Key), os.O_WRONLY, 0)
+		if err != nil {
 			return fmt.Errorf("write sysctl: %w", err)
 		}
-		return nil
+		_, err = file.WriteString(v.Value)
+		return errors.Join(err, file.Close())
 	})
 }
 

@@ -93,6 +93,9 @@ func (k *Kernel) Observe(ctx context.Context, q netplan.Query) (netplan.State, e
 		s.Nft = &t
 	}
 	s.Elems = keep(k.elems, func(e nft.Elem) bool {
+		if on(e.Key) && k.find(e.Key) < 0 {
+			return false
+		}
 		return slices.ContainsFunc(q.Elems, func(w nft.Elem) bool { return w.Map == e.Map && (w.Key == "" || w.Key == e.Key) })
 	})
 	return s, nil
