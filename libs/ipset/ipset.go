@@ -262,8 +262,8 @@ func plus(a netip.Addr, n uint64) netip.Addr {
 	hi += carry
 	var b [16]byte
 	for i := range 8 {
-		b[7-i] = byte(hi >> (8 * i))
-		b[15-i] = byte(lo >> (8 * i))
+		b[7-i] = byte(hi >> (8 * i))  //nolint:gosec // The low byte is meant.
+		b[15-i] = byte(lo >> (8 * i)) //nolint:gosec // The low byte is meant.
 	}
 	out := netip.AddrFrom16(b)
 	if a.Is4() {

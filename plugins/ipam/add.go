@@ -101,5 +101,5 @@ func result(g lease.Grant, dns types.DNS) *current.Result {
 }
 
 func ipNet(p netip.Prefix) net.IPNet {
-	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())} //nolint:forbidigo // The edge: a CNI result is made of these.
 }

@@ -130,22 +130,21 @@ func unique(pools []lease.Pool, ps *cniplugin.Problems) {
 			if p.Name == q.Name && p.Name != "" {
 				ps.Add(at+".name", quote(p.Name), fmt.Sprintf("a name of its own: ipam.pools[%d] has it already", j))
 			}
-			if p.Domain != q.Domain {
-				continue
-			}
-			for _, f := range []struct {
-				key  string
-				p, q *lease.Family
-			}{{"ipv4", p.IPv4, q.IPv4}, {"ipv6", p.IPv6, q.IPv6}} {
-				if f.p == nil || f.q == nil {
-					continue
-				}
-				if r, ok := f.p.Set.Overlap(f.q.Set); ok {
-					ps.Add(at+"."+f.key+".ranges", "addresses that ipam.pools["+strconv.Itoa(j)+"] has too: "+format(r),
-						"ranges of its own, or another domain")
-				}
+			if p.Domain == q.Domain {
+				apart(at+".ipv4", p.IPv4, q.IPv4, j, ps)
+				apart(at+".ipv6", p.IPv6, q.IPv6, j, ps)
 			}
 		}
+	}
+}
+
+// apart reports addresses that a family shares with that of another pool.
+func apart(at string, f, other *lease.Family, j int, ps *cniplugin.Problems) {
+	if f == nil || other == nil {
+		return
+	}
+	if r, ok := f.Set.Overlap(other.Set); ok {
+		ps.Add(at+".ranges", fmt.Sprintf("addresses that ipam.pools[%d] has too: %s", j, format(r)), "ranges of its own, or another domain")
 	}
 }
 

@@ -184,10 +184,10 @@ func TestKilledAtRandom(t *testing.T) {
 	parallel(200, func(i int) {
 		name := fmt.Sprintf("c%d", i)
 		// About as long as a call takes, so that every stage of it is hit.
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(200))*time.Millisecond) //nolint:gosec // Chance is the point.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(200))*time.Millisecond)
 		defer cancel()
 		cmd := h.command(call{verb: "ADD", container: name})
-		bounded := exec.CommandContext(ctx, cmd.Path) //nolint:gosec // The plugin under test.
+		bounded := exec.CommandContext(ctx, cmd.Path)
 		bounded.Env, bounded.Stdin = cmd.Env, cmd.Stdin
 		a := h.finish(bounded)
 		if a.result == nil {

@@ -156,7 +156,10 @@ func (h *host) gc(valid ...string) {
 	for _, c := range valid {
 		list = append(list, types.GCAttachment{ContainerID: c, IfName: "eth0"})
 	}
-	text, _ := json.Marshal(list)
+	text, err := json.Marshal(list)
+	if err != nil {
+		h.Fatal(err)
+	}
 	g := *h
 	g.extra = fmt.Sprintf(`"cni.dev/valid-attachments":%s,`, text)
 	if a := g.do(call{verb: "GC"}); a.err != nil {
@@ -215,8 +218,6 @@ func parallel(n int, f func(int)) {
 }
 
 // buildCrashing returns the binary with crash points: the prebuilt one when WEFT_BIN is set.
-//
-//nolint:gochecknoglobals // One build per test process.
 var buildCrashing = sync.OnceValues(func() (string, error) {
 	if dir := os.Getenv(cnitest.BinEnv); dir != "" {
 		return filepath.Join(dir, "crash", "weft-ipam"), nil
@@ -226,7 +227,7 @@ var buildCrashing = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, "weft-ipam")
-	cmd := exec.Command("go", "build", "-tags", "crashpoints", "-o", file, ".") //nolint:noctx // Outlives one test.
+	cmd := exec.Command("go", "build", "-tags", "crashpoints", "-o", file, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build with crash points: %w: %s", err, out)

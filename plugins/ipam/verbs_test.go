@@ -253,7 +253,7 @@ func TestLeasesTable(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	h.add("a", "uid-a")
-	cmd := exec.CommandContext(t.Context(), h.binary, "leases", "--state-dir", h.stateDir) //nolint:gosec // The plugin under test.
+	cmd := exec.CommandContext(t.Context(), h.binary, "leases", "--state-dir", h.stateDir)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "10.0.0.2") || !strings.Contains(string(out), "ns/uid-a") || !strings.Contains(string(out), "held") {
 		t.Errorf("leases: %v\n%s", err, out)

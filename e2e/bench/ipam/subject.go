@@ -95,7 +95,7 @@ func container(i int) string { return fmt.Sprintf("%064x", i+1) }
 
 // address returns the i-th address that both plugins would give.
 func address(i int) netip.Addr {
-	a, _ := all().At(uint64(i)) //nolint:gosec // Not negative.
+	a, _ := all().At(uint64(i))
 	return a
 }
 
@@ -114,7 +114,7 @@ func (s *subject) call(verb, id string) (time.Duration, error) {
 
 func (s *subject) command(verb, id string) (*exec.Cmd, *bytes.Buffer, func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadAge)
-	cmd := exec.CommandContext(ctx, s.binary) //nolint:gosec // The plugins under test.
+	cmd := exec.CommandContext(ctx, s.binary)
 	out := &bytes.Buffer{}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader([]byte(s.stdin)), out, out
 	cmd.Env = []string{

@@ -4,7 +4,6 @@
 package boltstore
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -21,7 +20,8 @@ func BenchmarkVerbs(b *testing.B) {
 }
 
 func benchmarkVerbs(b *testing.B, size int) {
-	ctx := context.Background()
+	b.Helper()
+	ctx := b.Context()
 	s := New(b.TempDir(), time.Now, nil)
 	f, err := lease.NewFamily(netip.MustParsePrefix("10.0.0.0/16"), netip.Addr{}, nil, nil)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T, now func() time.Time) (lease.Store, func() lease.Store) {
+		t.Helper()
 		dir := filepath.Join(t.TempDir(), "state")
 		return New(dir, now, nil), func() lease.Store { return New(dir, now, nil) }
 	})

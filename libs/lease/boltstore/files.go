@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +65,7 @@ func lock(ctx context.Context, file string, how int) (func(), error) {
 		return unlock, nil
 	case <-ctx.Done():
 		go func() {
-			<-got
+			_ = <-got
 			unlock()
 		}()
 		return nil, fmt.Errorf("%w: waited for %s: %w", ErrBusy, file, ctx.Err())
@@ -168,7 +169,7 @@ func (s *Store) with(ctx context.Context, path string, flags int, f func(*bbolt.
 		},
 	})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("open %s: %w", path, ErrBusy)
 	case isSystem(err):
 		return fmt.Errorf("open %s: %w", path, err)

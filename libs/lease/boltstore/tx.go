@@ -8,12 +8,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -383,73 +380,4 @@ func (r row) decode(key []byte) (out lease.Record, err error) {
 		return out, fmt.Errorf("%w: the lease %q is not readable: %w", ErrDamaged, key, err)
 	}
 	return out, nil
-}
-
-func leaseKey(k lease.Key) []byte {
-	family := byte(6)
-	if k.Addr.Is4() {
-		family = 4
-	}
-	return append(append([]byte(k.Domain), 0, family), k.Addr.AsSlice()...)
-}
-
-func parseLeaseKey(key []byte) (lease.Key, error) {
-	domain, rest, ok := bytes.Cut(key, []byte{0})
-	if ok && len(rest) > 0 {
-		if a, ok := netip.AddrFromSlice(rest[1:]); ok && (rest[0] == 4) == a.Is4() {
-			return lease.Key{Domain: string(domain), Addr: a}, nil
-		}
-	}
-	return lease.Key{}, fmt.Errorf("%w: %q is not the key of a lease", ErrDamaged, key)
-}
-
-// indexes yields where an attachment is looked up, and as what.
-func indexes(a lease.Attachment) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		if yield(bucketContainers, indexKey(a.Network, a.ContainerID, a.IfName)) && a.PodUID != "" {
-			yield(bucketPods, indexKey(a.Network, a.PodUID, a.IfName))
-		}
-	}
-}
-
-func indexKey(parts ...string) []byte { return []byte(strings.Join(parts, "\x00") + "\x00") }
-
-func idKey(id lease.ID) []byte { return indexKey(id.Network, id.ContainerID, id.IfName) }
-
-func restKey(until time.Time, key []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, nanos(until)), key...)
-}
-
-func version(n uint64) lease.Version { return lease.Version(strconv.FormatUint(n, 10)) }
-
-func nanos(t time.Time) uint64 {
-	if t.IsZero() {
-		return 0
-	}
-	return uint64(t.UnixNano()) //nolint:gosec // After 1970.
-}
-
-func fromNanos(n uint64) time.Time { return time.Unix(0, int64(n)).UTC() } //nolint:gosec // Before 2262.
-
-// empty is the store that does not exist yet.
-type empty struct{}
-
-var errEmpty = errors.New("the store is open for reading only")
-
-func (empty) Claim(context.Context, lease.Key, lease.Record) (lease.Version, error) {
-	return "", errEmpty
-}
-
-func (empty) Swap(context.Context, lease.Key, lease.Version, lease.Record) (lease.Version, error) {
-	return "", errEmpty
-}
-
-func (empty) Release(context.Context, lease.Key, lease.Version, time.Duration) error { return nil }
-
-func (empty) Get(context.Context, lease.Key) (lease.Record, lease.Version, error) {
-	return lease.Record{}, "", lease.ErrAbsent
-}
-
-func (empty) Scan(context.Context, lease.Filter) iter.Seq2[lease.Entry, error] {
-	return func(func(lease.Entry, error) bool) {}
 }
