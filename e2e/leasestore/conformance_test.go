@@ -23,6 +23,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	server := api.Start(t)
 	storetest.Run(t, func(t *testing.T, now func() time.Time) (lease.Store, func() lease.Store) {
+		t.Helper()
 		began, from := time.Now(), now()
 		// The server's clock runs by itself; the suite's moves on top of it.
 		clock := func() time.Time { return time.Now().Add(now().Sub(from)) }

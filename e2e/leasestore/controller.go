@@ -47,7 +47,7 @@ type Controller struct {
 func Publish(t testing.TB, server *rest.Config, pool lease.Pool, nodes ...string) (*Controller, func()) {
 	t.Helper()
 	c := &Controller{t: t, client: Client(t, server), pool: pool, nodes: nodes, seen: map[string]lease.Entry{}}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	list := &v1alpha1.IPLeaseList{}
 	selector := v1alpha1.PoolLabel + "=" + pool.Name
 	if err := c.client.Get().Resource("ipleases").Param("labelSelector", selector).Do(ctx).Into(list); err != nil {

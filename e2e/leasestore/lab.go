@@ -92,7 +92,7 @@ func Request(pod string, pools ...lease.Pool) lease.Request {
 
 // Unique returns a name that nobody else has on the server.
 func Unique(prefix string) string {
-	return fmt.Sprintf("%s-%08x", prefix, rand.Uint32()) //nolint:gosec // a name
+	return fmt.Sprintf("%s-%08x", prefix, rand.Uint32())
 }
 
 // NewPool returns a pool of these subnets in a domain of its own, in which only
@@ -136,7 +136,7 @@ func CountRequests(t testing.TB, server *rest.Config) Requests {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := client.Get(server.Host + "/metrics") //nolint:noctx // a test's.
+	res, err := client.Get(server.Host + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

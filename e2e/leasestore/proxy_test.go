@@ -39,12 +39,12 @@ type proxy struct {
 // newProxy returns a proxy that behaves, and a configuration to reach the server by it.
 func newProxy(t testing.TB, server *rest.Config) (*proxy, *rest.Config) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &proxy{t: t, target: strings.TrimPrefix(server.Host, "https://"), rng: rand.New(rand.NewPCG(3, 5))} //nolint:gosec // a test's choice
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &proxy{t: t, target: strings.TrimPrefix(server.Host, "https://"), rng: rand.New(rand.NewPCG(3, 5))}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

@@ -71,8 +71,8 @@ func imagined(p lease.Pool, n int) iter.Seq[lease.Entry] {
 		if p.IPv4 == nil || n == 0 {
 			return
 		}
-		for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(int(p.IPv4.Set.Size()))[:n] { //nolint:gosec // a test's choice
-			a, _ := p.IPv4.Set.At(uint64(i)) //nolint:gosec // not negative
+		for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(int(p.IPv4.Set.Size()))[:n] {
+			a, _ := p.IPv4.Set.At(uint64(i))
 			if !yield(lease.Entry{Key: lease.NewKey(p.Domain, a)}) {
 				return
 			}

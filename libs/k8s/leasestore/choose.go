@@ -4,20 +4,15 @@
 package leasestore
 
 import (
-	"cmp"
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weft-cni/weft/libs/ipset"
-	"github.com/weft-cni/weft/libs/k8s/api/v1alpha1"
 	"github.com/weft-cni/weft/libs/k8s/hint"
 	"github.com/weft-cni/weft/libs/lease"
 )
@@ -127,53 +122,6 @@ func (s *Store) drawLarge(v *view) (netip.Addr, bool) {
 		}
 	}
 	return netip.Addr{}, false
-}
-
-// randomOf returns a random member of a set that is not empty. Of a set without
-// indexes it is one of the largest range, which has nearly all of them.
-func randomOf(set ipset.Set, r *rand.Rand) netip.Addr {
-	if set.Indexed() {
-		a, _ := set.At(r.Uint64N(set.Size()))
-		return a
-	}
-	largest := slices.MaxFunc(set.Ranges(), func(a, b ipset.Range) int {
-		return cmp.Compare(span(a), span(b))
-	})
-	from, to := largest.From().As16(), largest.To().As16()
-	for {
-		// The bits that the two ends share stay; a draw outside is drawn again,
-		// which happens less than every other time but for odd ranges.
-		b, differ := from, false
-		for i := range b {
-			if !differ && from[i] == to[i] {
-				continue
-			}
-			mask := byte(0xff)
-			if !differ {
-				for mask = 1; mask < from[i]^to[i]; mask = mask<<1 | 1 {
-				}
-			}
-			b[i], differ = b[i]&^mask|byte(r.UintN(256))&mask, true
-		}
-		if a := netip.AddrFrom16(b); !a.Less(largest.From()) && !largest.To().Less(a) {
-			return a
-		}
-	}
-}
-
-// span says how many bits the ends of a range differ in.
-func span(r ipset.Range) int {
-	a, b := r.From().As16(), r.To().As16()
-	for i := range a {
-		if d := a[i] ^ b[i]; d != 0 {
-			n := (15 - i) * 8
-			for ; d != 0; d >>= 1 {
-				n++
-			}
-			return n
-		}
-	}
-	return 0
 }
 
 // avoids says whether the process knows better than to try the key, given a
@@ -312,81 +260,6 @@ func (s *Store) missed(k lease.Key) {
 	}
 }
 
-// endRest frees an address whose rest is over, or, where that is wanted, the one
-// whose rest is over soonest.
-func (s *Store) endRest(ctx context.Context, w lease.Want) (netip.Addr, bool) {
-	keys := s.resting(w)
-	for try := 0; try < breakTries && len(keys) > 0; try++ {
-		k := keys[0]
-		keys = keys[1:]
-		if free, _, err := s.free(ctx, k, w.Break); err == nil && free {
-			s.mu.Lock()
-			s.pick(k)
-			s.mu.Unlock()
-			return k.Addr, true
-		}
-		// Somebody else goes for the same one: part ways.
-		rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
-	}
-	return netip.Addr{}, false
-}
-
-// resting returns the keys of a set that are known to rest and may be had, the
-// one whose rest is over first in front.
-func (s *Store) resting(w lease.Want) []lease.Key {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	until := map[lease.Key]time.Time{}
-	if f := s.sheets[w.Pool].family(w.Set); f != nil {
-		for _, r := range f.Rests {
-			if a, err := netip.ParseAddr(r.Address); err == nil {
-				until[lease.NewKey(w.Domain, a)] = r.Until.Time
-			}
-		}
-	}
-	for k, e := range s.index.entries {
-		if !e.Until.IsZero() {
-			until[k] = e.Until
-		} else {
-			delete(until, k)
-		}
-	}
-	var out []lease.Key
-	for k, t := range until {
-		if k.Domain == w.Domain && w.Set.Contains(k.Addr) && !s.picked[k] && (w.Break || !s.now().Before(t)) {
-			out = append(out, k)
-		}
-	}
-	slices.SortFunc(out, func(a, b lease.Key) int {
-		return cmp.Or(until[a].Compare(until[b]), a.Addr.Compare(b.Addr))
-	})
-	return out
-}
-
-// free looks at one key, and ends its rest if that is over or may be broken.
-func (s *Store) free(ctx context.Context, k lease.Key, brk bool) (free, rests bool, err error) {
-	l, err := s.client.get(ctx, k.String())
-	if apierrors.IsNotFound(err) {
-		s.forget(k, false)
-		return true, false, nil
-	}
-	if err != nil {
-		return false, false, clean(err)
-	}
-	e, err := s.learn(l)
-	if err != nil {
-		return false, false, err
-	}
-	if e.Until.IsZero() {
-		return false, false, nil
-	}
-	if !brk && s.now().Before(e.Until) {
-		return false, true, nil
-	}
-	free, err = s.lift(ctx, l)
-	return free, true, err
-}
-
 // chooseFew chooses from a set that is not the whole of a pool: an address that
 // was asked for. The first answer costs nothing; what was found taken is looked at.
 func (s *Store) chooseFew(ctx context.Context, w lease.Want) (netip.Addr, error) {
@@ -414,31 +287,4 @@ func (s *Store) chooseFew(ctx context.Context, w lease.Want) (netip.Addr, error)
 		a, ok = w.Set.Next(a.Next())
 	}
 	return netip.Addr{}, dry
-}
-
-// dry counts as the hint does, and what rests by what this process knows;
-// everything else was found taken.
-func (s *Store) dry(w lease.Want) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	use, known := lease.Use{Total: w.Set.Size()}, int64(0)
-	now := s.now()
-	for k, e := range s.index.entries {
-		if now.Before(e.Until) && k.Domain == w.Domain && w.Set.Contains(k.Addr) {
-			known++
-		}
-	}
-	if f := s.sheets[w.Pool].family(w.Set); f != nil {
-		known = max(known, f.Resting)
-	}
-	use.Resting = min(uint64(known), use.Total) //nolint:gosec // a count
-	use.Held = use.Total - use.Resting
-	return &lease.DryError{Use: use}
-}
-
-// few says whether less than a quarter is free: then a hint ages fast.
-func few(f *v1alpha1.FamilyHint) bool {
-	free, err1 := strconv.ParseUint(f.Free, 10, 64)
-	total, err2 := strconv.ParseUint(f.Total, 10, 64)
-	return err1 == nil && err2 == nil && free < total/4
 }

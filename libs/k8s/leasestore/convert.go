@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/weft-cni/weft/libs/ipset"
 	"github.com/weft-cni/weft/libs/k8s/api/v1alpha1"
 	"github.com/weft-cni/weft/libs/lease"
 )
@@ -144,91 +142,4 @@ func versionOf(l *v1alpha1.IPLease) version {
 
 func (v version) encode() lease.Version {
 	return lease.Version(fmt.Sprintf("%s/%d", v.uid, v.generation))
-}
-
-// Pool reads a pool. The CRD's rules have seen to it that a stored one is right;
-// what they cannot see (an IPv6 range written backwards) is an error here.
-func Pool(p *v1alpha1.IPPool) (lease.Pool, error) {
-	out := lease.Pool{
-		Name: p.Name, Domain: p.Spec.Domain, Suspend: p.Spec.Suspend,
-		Cooldown: lease.DefaultCooldown, Policy: lease.Policy(p.Spec.CooldownPolicy),
-	}
-	if p.Spec.Cooldown != nil {
-		out.Cooldown = p.Spec.Cooldown.Duration
-	}
-	var err error
-	if out.IPv4, err = family(p.Spec.IPv4); err != nil {
-		return lease.Pool{}, fmt.Errorf("pool %s: ipv4: %w", p.Name, err)
-	}
-	if out.IPv6, err = family(p.Spec.IPv6); err != nil {
-		return lease.Pool{}, fmt.Errorf("pool %s: ipv6: %w", p.Name, err)
-	}
-	return out, nil
-}
-
-func family(r *v1alpha1.AddressRange) (*lease.Family, error) {
-	if r == nil {
-		return nil, nil //nolint:nilnil // the pool has no such family
-	}
-	subnet, err := netip.ParsePrefix(r.Subnet)
-	if err != nil {
-		return nil, fmt.Errorf("subnet: %w", err)
-	}
-	var gateway netip.Addr
-	if r.Gateway != "" {
-		if gateway, err = netip.ParseAddr(r.Gateway); err != nil {
-			return nil, fmt.Errorf("gateway: %w", err)
-		}
-	}
-	ranges, err := parse(r.Ranges)
-	if err != nil {
-		return nil, fmt.Errorf("ranges: %w", err)
-	}
-	exclude, err := parse(r.Exclude)
-	if err != nil {
-		return nil, fmt.Errorf("exclude: %w", err)
-	}
-	f, err := lease.NewFamily(subnet, gateway, ranges, exclude)
-	if err != nil {
-		return nil, err
-	}
-	f.Routes, err = routes(r, subnet, gateway)
-	return f, err
-}
-
-func parse(in []string) ([]ipset.Range, error) {
-	var out []ipset.Range
-	for _, s := range in {
-		r, err := ipset.Parse(s)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-func routes(r *v1alpha1.AddressRange, subnet netip.Prefix, gateway netip.Addr) ([]lease.Route, error) {
-	if len(r.Routes) == 0 && gateway.IsValid() {
-		zero := netip.IPv4Unspecified()
-		if subnet.Addr().Is6() {
-			zero = netip.IPv6Unspecified()
-		}
-		return []lease.Route{{Dst: netip.PrefixFrom(zero, 0), Via: gateway}}, nil
-	}
-	var out []lease.Route
-	for _, in := range r.Routes {
-		dst, err := netip.ParsePrefix(in.Dst)
-		if err != nil {
-			return nil, fmt.Errorf("routes: dst: %w", err)
-		}
-		via := gateway
-		if in.Via != "" {
-			if via, err = netip.ParseAddr(in.Via); err != nil {
-				return nil, fmt.Errorf("routes: via: %w", err)
-			}
-		}
-		out = append(out, lease.Route{Dst: dst.Masked(), Via: via})
-	}
-	return out, nil
 }

@@ -5,6 +5,7 @@ package leasestore
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/weft-cni/weft/libs/ipset"
@@ -114,4 +115,11 @@ func (s *Store) refresh(ctx context.Context, pool string) bool {
 		v.misses = 0
 	}
 	return true
+}
+
+// few says whether less than a quarter is free: then a hint ages fast.
+func few(f *v1alpha1.FamilyHint) bool {
+	free, err1 := strconv.ParseUint(f.Free, 10, 64)
+	total, err2 := strconv.ParseUint(f.Total, 10, 64)
+	return err1 == nil && err2 == nil && free < total/4
 }

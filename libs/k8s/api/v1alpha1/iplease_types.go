@@ -22,7 +22,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="NIC",type=string,JSONPath=`.spec.attachment.interface`
 // +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.pool`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="!isIP(self.spec.address) || (ip(self.spec.address).family() == 4 ? (self.spec.domain == 'default' ? self.metadata.name == self.spec.address : self.metadata.name == self.spec.address + '.' + self.spec.domain) : self.metadata.name.matches('^([0-9a-f]{4}-){7}[0-9a-f]{4}([.].*)?$') && ip(self.metadata.name.substring(0, 39).replace('-', ':')) == ip(self.spec.address) && self.metadata.name.substring(39) == (self.spec.domain == 'default' ? '' : '.' + self.spec.domain))",message="a lease is named after its address and domain: 192.0.2.7, 192.0.2.7.DOMAIN, or for IPv6 eight groups of four digits joined by '-'"
+// +kubebuilder:validation:XValidation:rule="!isIP(self.spec.address) || (ip(self.spec.address).family() == 4 ? (self.spec.domain == 'default' ? self.metadata.name == self.spec.address : self.metadata.name == self.spec.address + '.' + self.spec.domain) : self.metadata.name.matches('^([0-9a-f]{4}-){7}[0-9a-f]{4}([.].*)?$') && ip(self.metadata.name.substring(0, 39).replace('-', ':')) == ip(self.spec.address) && (self.spec.domain == 'default' ? size(self.metadata.name) == 39 : self.metadata.name.substring(39) == '.' + self.spec.domain))",message="a lease is named after its address and domain: 192.0.2.7, 192.0.2.7.DOMAIN, or for IPv6 eight groups of four digits joined by '-'"
 type IPLease struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
