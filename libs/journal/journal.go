@@ -167,7 +167,10 @@ func (d Dir[T]) Lock(ctx context.Context) (func(), error) {
 		}
 		return func() { _ = file.Close() }, nil
 	case <-ctx.Done():
-		go func() { <-locked; _ = file.Close() }()
+		go func() {
+			<-locked //nolint:errcheck // Nobody wants the lock any more.
+			_ = file.Close()
+		}()
 		return nil, fmt.Errorf("wait for the journal's lock %s: %w", file.Name(), context.Cause(ctx))
 	}
 }
@@ -184,7 +187,7 @@ func flock(fd, how int) error {
 func (d Dir[T]) file(key Key) string { return filepath.Join(d.path, d.Name(key)) }
 
 func read[T any](file string) (Record[T], error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // A file of our own folder.
+	raw, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record[T]{}, ErrAbsent
 	}

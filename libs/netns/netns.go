@@ -201,7 +201,7 @@ func identify(file *os.File) (ID, error) {
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return ID{}, fmt.Errorf("statfs: %w", err)
 	}
-	if int64(fs.Type) != unix.NSFS_MAGIC {
+	if fs.Type != unix.NSFS_MAGIC {
 		return ID{}, ErrNotNetns
 	}
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
@@ -211,5 +211,5 @@ func identify(file *os.File) (ID, error) {
 	if kind != unix.CLONE_NEWNET {
 		return ID{}, ErrNotNetns
 	}
-	return ID{Dev: uint64(st.Dev), Ino: st.Ino}, nil
+	return ID{Dev: st.Dev, Ino: st.Ino}, nil
 }

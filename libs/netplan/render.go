@@ -84,6 +84,7 @@ func linkLine(v Verb, l Link) string {
 			s += "\nip link set " + l.Name + linkAttrs(MAC{}, 0, l.Alias)
 		}
 		return s
+	case Set:
 	}
 	return "ip link set " + l.Name + linkAttrs(l.MAC, l.MTU, l.Alias)
 }
@@ -176,6 +177,7 @@ func scope(s Scope) string {
 		return " scope link"
 	case ScopeHost:
 		return " scope host"
+	case ScopeGlobal:
 	}
 	return ""
 }

@@ -155,7 +155,7 @@ func TestVictim(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = home.Close()
-	sleeper := exec.Command("sleep", "1000")
+	sleeper := exec.CommandContext(t.Context(), "sleep", "1000")
 	sleeper.Stdout = os.Stdout
 	if err := sleeper.Start(); err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func TestKilledWorldLeavesNothing(t *testing.T) {
 	}
 	before := mounts(t)
 
-	victim := exec.Command(os.Args[0], "-test.run=^TestVictim$", "-test.v")
+	victim := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$", "-test.v")
 	victim.Env = append(os.Environ(), victimEnv+"="+outer)
 	pipe, err := victim.StdoutPipe()
 	if err != nil {

@@ -83,40 +83,33 @@ func (n *NS) nftables() []string {
 	}
 	var lines []string
 	for _, t := range tables {
-		at := fmt.Sprintf("nft table %d %s", t.Family, t.Name)
-		lines = append(lines, at)
-		sets, err := conn.GetSets(t)
-		if err != nil {
-			n.t.Fatalf("list sets in %s: %v", n.Name(), err)
-		}
-		for _, s := range sets {
-			lines = append(lines, at+" set "+s.Name)
-			elems, err := conn.GetSetElements(s)
-			if err != nil {
-				n.t.Fatalf("list elements in %s: %v", n.Name(), err)
-			}
-			for _, e := range elems {
-				lines = append(lines, fmt.Sprintf("%s set %s element %x : %x", at, s.Name, e.Key, e.Val))
-			}
+		lines = append(lines, n.nftTable(conn, t)...)
+	}
+	return lines
+}
+
+// nftTable lists one table.
+func (n *NS) nftTable(conn *nftables.Conn, t *nftables.Table) []string {
+	n.t.Helper()
+	at := fmt.Sprintf("nft table %d %s", t.Family, t.Name)
+	lines := []string{at}
+	for _, s := range dump(n, "sets", func() ([]*nftables.Set, error) { return conn.GetSets(t) }) {
+		lines = append(lines, at+" set "+s.Name)
+		for _, e := range dump(n, "elements", func() ([]nftables.SetElement, error) { return conn.GetSetElements(s) }) {
+			lines = append(lines, fmt.Sprintf("%s set %s element %x : %x", at, s.Name, e.Key, e.Val))
 		}
 	}
-	chains, err := conn.ListChains()
-	if err != nil {
-		n.t.Fatalf("list chains in %s: %v", n.Name(), err)
-	}
-	for _, c := range chains {
-		at := fmt.Sprintf("nft table %d %s chain %s", c.Table.Family, c.Table.Name, c.Name)
-		lines = append(lines, fmt.Sprintf("%s type %s", at, c.Type))
-		rules, err := conn.GetRules(c.Table, c)
-		if err != nil {
-			n.t.Fatalf("list rules in %s: %v", n.Name(), err)
+	for _, c := range dump(n, "chains", func() ([]*nftables.Chain, error) { return conn.ListChainsOfTableFamily(t.Family) }) {
+		if c.Table.Name != t.Name {
+			continue
 		}
-		for i, r := range rules {
-			line := fmt.Sprintf("%s rule %d:", at, i)
+		lines = append(lines, fmt.Sprintf("%s chain %s type %s", at, c.Name, c.Type))
+		for i, r := range dump(n, "rules", func() ([]*nftables.Rule, error) { return conn.GetRules(t, c) }) {
+			var exprs []string
 			for _, e := range r.Exprs {
-				line += fmt.Sprintf(" %T%+v", e, e)
+				exprs = append(exprs, fmt.Sprintf("%T%+v", e, e))
 			}
-			lines = append(lines, line)
+			lines = append(lines, fmt.Sprintf("%s chain %s rule %d: %s", at, c.Name, i, strings.Join(exprs, " ")))
 		}
 	}
 	return lines

@@ -14,7 +14,6 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/weft-cni/weft/libs/cniplugin"
 	"github.com/weft-cni/weft/libs/errcode"
 	"github.com/weft-cni/weft/libs/netplan"
 	"github.com/weft-cni/weft/libs/nettest"
@@ -80,7 +79,7 @@ func TestResult(t *testing.T) {
 	prev := *r.prev
 	got := r.mustAdd()
 	a := netplan.Attachment{Network: "underlay", ContainerID: r.id, IfName: "eth0"}
-	want := append(prev.Interfaces,
+	want := append([]*current.Interface{prev.Interfaces[0]},
 		&current.Interface{Name: a.HostLink(), Mac: "ee:ee:ee:ee:ee:ee", Mtu: 1500},
 		&current.Interface{Name: "veth0", Mac: a.PodMAC().String(), Mtu: 1500, Sandbox: r.pod.Path()})
 	if diff := cmp.Diff(want, got.Interfaces); diff != "" {
@@ -319,27 +318,27 @@ func TestConflicts(t *testing.T) {
 func TestAddressOfAnotherPod(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, both)
-	call := func(pod string) (*cniplugin.Request[config], error) {
+	call := func(pod string) error {
 		req := r.request()
 		req.Args.PodNamespace, req.Args.PodName = "shop", pod
 		_, err := r.add(real(), req)
-		return req, err
+		return err
 	}
-	if _, err := call("web-0"); err != nil {
+	if err := call("web-0"); err != nil {
 		t.Fatal(err)
 	}
 	old := r.pod
 	r.pod, r.prev = r.newPod(both, 10)
 	r.id = "c2"
 	before := r.world()
-	_, err := call("web-1")
+	err := call("web-1")
 	if e := errcode.Of(err); err == nil || e.Code != uint(errcode.AddressConflict) || !strings.Contains(e.Msg, "shop/web-0") {
 		t.Errorf("got %v, want a conflict with shop/web-0", err)
 	}
 	if diff := cmp.Diff(before, r.world()); diff != "" {
 		t.Errorf("something is left (-before +after):\n%s", diff)
 	}
-	if _, err := call("web-0"); err != nil {
+	if err := call("web-0"); err != nil {
 		t.Fatalf("the same pod in a new sandbox: %v", err)
 	}
 	if err := r.check(); err != nil {

@@ -145,11 +145,7 @@ func (f *facts) conflicts(host *kernel.Kernel) error {
 			return errcode.New(errcode.AddressConflict,
 				fmt.Sprintf("address %s of interface %s is the node's own", a, f.att.IfName), "choose other addresses, or exclude the node's from the pool")
 		}
-		owner, err := ownerOf(host, a)
-		if err != nil {
-			return err
-		}
-		if owner != nil && owner.Name != f.att.HostLink() {
+		if owner := ownerOf(host, a); owner != nil && owner.Name != f.att.HostLink() {
 			f.rivals = append(f.rivals, rival{addr: a, link: *owner})
 		}
 	}
@@ -167,9 +163,9 @@ const ipvsLink = "kube-ipvs0"
 
 // hostAddrs lists the node's global addresses that can be used, leaving out our own links and kube-proxy's.
 func hostAddrs(host *kernel.Kernel) ([]hostAddr, error) {
-	addrs, err := kernel.Dump(func() ([]netlink.Addr, error) { return host.Handle().AddrList(nil, netlink.FAMILY_ALL) })
+	addrs, err := host.Addrs()
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return nil, err
 	}
 	skip := map[int]bool{}
 	var out []hostAddr
@@ -260,17 +256,17 @@ func linkNames(host *kernel.Kernel, indexes []int) []string {
 }
 
 // ownerOf returns the host end of another pod that has the address, nil if there is none.
-func ownerOf(host *kernel.Kernel, a netip.Addr) (*netplan.Link, error) {
+func ownerOf(host *kernel.Kernel, a netip.Addr) *netplan.Link {
 	routes, err := host.Handle().RouteGet(a.AsSlice())
 	if err != nil || len(routes) == 0 || routes[0].LinkIndex == 0 {
-		return nil, nil //nolint:nilnil,nilerr // Unreachable is nobody's.
+		return nil
 	}
 	l, err := host.Handle().LinkByIndex(routes[0].LinkIndex)
 	if err != nil || !netplan.Ours(l.Attrs().Name, l.Attrs().Alias) {
-		return nil, nil //nolint:nilnil,nilerr // Gone in between, or nobody's.
+		return nil
 	}
 	out := kernel.Describe(l)
-	return &out, nil
+	return &out
 }
 
 const forward6All = "net/ipv6/conf/all/forwarding"

@@ -33,7 +33,7 @@ func (s sys) gc(ctx context.Context, r *cniplugin.Request[config]) error {
 			errs = append(errs, fmt.Errorf("remove attachment %s: %w", a, err))
 		}
 	}
-	errs = append(errs, s.sweep(ctx, r, valid))
+	errs = append(errs, s.sweep(ctx, r))
 	if err := errors.Join(errs...); err != nil {
 		return errcode.Wrap(errcode.IO, err, "some attachments that are no longer valid could not be removed")
 	}
@@ -77,9 +77,9 @@ func (s sys) stale(r *cniplugin.Request[config], valid func(netplan.Attachment) 
 
 // hostEnds lists the host ends of all our pairs.
 func hostEnds(host *kernel.Kernel) ([]netplan.Link, error) {
-	links, err := kernel.Dump(host.Handle().LinkList)
+	links, err := host.Links()
 	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
+		return nil, err
 	}
 	var out []netplan.Link
 	for _, l := range links {
@@ -101,7 +101,7 @@ func attachmentOf(l netplan.Link) (netplan.Attachment, bool) {
 }
 
 // sweep removes elements of maps whose link is gone, and records that nobody can read and no host end needs.
-func (s sys) sweep(ctx context.Context, r *cniplugin.Request[config], _ func(netplan.Attachment) bool) error {
+func (s sys) sweep(ctx context.Context, r *cniplugin.Request[config]) error {
 	w, err := enterHost()
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (s sys) sweep(ctx context.Context, r *cniplugin.Request[config], _ func(net
 		}
 	}
 	readable := map[string]bool{}
-	records, _ := j.List() //nolint:errcheck // What cannot be read is what is looked for.
+	records, _ := j.List() // What cannot be read is what is looked for.
 	for _, rec := range records {
 		readable[j.Name(rec.Key)] = true
 	}

@@ -53,11 +53,11 @@ func newRig(t *testing.T, families int) *rig {
 	decoy(t, r.host)
 	if families&four != 0 {
 		address4(t, r.host, "eth0", "10.0.0.1/24")
-		route(t, r.host, "0.0.0.0/0", "10.0.0.254", "eth0")
+		route(t, r.host, "0.0.0.0/0", "10.0.0.254")
 	}
 	if families&six != 0 {
 		address4(t, r.host, "eth0", "fd00::1/64")
-		route(t, r.host, "::/0", "fd00::fe", "eth0")
+		route(t, r.host, "::/0", "fd00::fe")
 	}
 	r.pod, r.prev = r.newPod(families, 10)
 	r.id = "c1"
@@ -97,10 +97,10 @@ func (r *rig) newPod(families int, last byte) (*nettest.NS, *current.Result) {
 	}
 	pod.Up("eth0")
 	if families&four != 0 {
-		route(r.t, pod, "0.0.0.0/0", "10.0.0.254", "eth0")
+		route(r.t, pod, "0.0.0.0/0", "10.0.0.254")
 	}
 	if families&six != 0 {
-		route(r.t, pod, "::/0", "fd00::fe", "eth0")
+		route(r.t, pod, "::/0", "fd00::fe")
 	}
 	return pod, prev
 }
@@ -126,13 +126,13 @@ func address4(t *testing.T, n *nettest.NS, link, text string) {
 	}
 }
 
-func route(t *testing.T, n *nettest.NS, dst, via, link string) {
+func route(t *testing.T, n *nettest.NS, dst, via string) {
 	t.Helper()
-	l, err := n.Netlink().LinkByName(link)
+	l, err := n.Netlink().LinkByName("eth0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: kernel.IPNet(netip.MustParsePrefix(dst)), Gw: net.ParseIP(via)} //nolint:forbidigo // The netlink edge.
+	r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: kernel.IPNet(netip.MustParsePrefix(dst)), Gw: net.ParseIP(via)}
 	if err := n.Netlink().RouteAdd(r); err != nil {
 		t.Fatalf("add route %s: %v", dst, err)
 	}

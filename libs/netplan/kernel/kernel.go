@@ -144,6 +144,24 @@ func (k *Kernel) Link(name string) (netlink.Link, error) {
 	return l, nil
 }
 
+// Links lists all links.
+func (k *Kernel) Links() ([]netlink.Link, error) {
+	links, err := Dump(k.handle.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	return links, nil
+}
+
+// Addrs lists the addresses of all links.
+func (k *Kernel) Addrs() ([]netlink.Addr, error) {
+	addrs, err := Dump(func() ([]netlink.Addr, error) { return k.handle.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	return addrs, nil
+}
+
 // noIPv6 says whether an error means that the kernel runs without IPv6.
 func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPFNOSUPPORT)

@@ -18,6 +18,7 @@ func TestSuite(t *testing.T) {
 	t.Parallel()
 	nettest.Need(t, "nft")
 	netplantest.Run(t, func(t *testing.T) netplantest.Pair {
+		t.Helper()
 		near, far := nettest.New(t, "near"), nettest.New(t, "far")
 		return netplantest.Pair{Near: open(t, near), Far: open(t, far), FarPath: far.Path()}
 	})

@@ -48,14 +48,18 @@ func (k *Kernel) doLink(verb netplan.Verb, l netplan.Link) error {
 		return k.addLink(l)
 	case netplan.Set:
 		return k.setLink(l)
+	case netplan.Up:
+		have, err := k.Link(l.Name)
+		if err != nil {
+			return err
+		}
+		return k.handle.LinkSetUp(have)
+	case netplan.Del:
 	}
 	delete(k.index, l.Name)
 	have, err := k.Link(l.Name)
 	if err != nil {
 		return err
-	}
-	if verb == netplan.Up {
-		return k.handle.LinkSetUp(have)
 	}
 	err = k.handle.LinkDel(have)
 	if errors.Is(err, unix.ENODEV) {

@@ -160,7 +160,7 @@ func (k *Kernel) doTable(verb netplan.Verb, t nft.Table) error {
 	for _, ch := range t.Chains {
 		chain := &nftables.Chain{
 			Name: ch.Name, Table: table, Type: nftables.ChainType(ch.Type),
-			Hooknum: hook(ch.Hook), Priority: nftables.ChainPriorityRef(nftables.ChainPriority(ch.Priority)), //nolint:gosec // A small number.
+			Hooknum: hook(ch.Hook), Priority: new(nftables.ChainPriority(ch.Priority)), //nolint:gosec // A small number.
 		}
 		c.AddChain(chain)
 		for _, r := range ch.Rules {

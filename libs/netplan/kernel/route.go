@@ -48,7 +48,7 @@ func (k *Kernel) readRoutes(q netplan.Query, s *netplan.State) error {
 func (k *Kernel) route(family int, r netlink.Route, names map[int]string) netplan.Route {
 	out := netplan.Route{
 		Table: r.Table, MTU: r.MTU, OnLink: r.Flags&unix.RTNH_F_ONLINK != 0,
-		Scope: netplan.Scope(r.Scope), //nolint:gosec // The kernel's own byte.
+		Scope: netplan.Scope(r.Scope),
 	}
 	if dst, ok := Prefix(r.Dst); ok {
 		out.Dst = dst

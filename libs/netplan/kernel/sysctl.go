@@ -23,7 +23,7 @@ func (k *Kernel) readSysctls(q netplan.Query, s *netplan.State) error {
 	}
 	return k.ns.Here(func() error {
 		for _, key := range q.Sysctls {
-			raw, err := os.ReadFile(path.Join(procSys, key)) //nolint:gosec // The caller's own list of variables.
+			raw, err := os.ReadFile(path.Join(procSys, key))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
