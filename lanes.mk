@@ -14,6 +14,8 @@ NETNS_PKGS ?= ./libs/... ./plugins/ipam/... ./plugins/coordinator/... ./e2e/data
 GUEST_PKGS ?= ./libs/cnitest ./libs/journal ./libs/netns ./libs/netplan/... ./libs/nettest ./plugins/coordinator/... \
 	./e2e/datapath ./e2e/kernel/...
 SRIOV_PKGS ?= ./e2e/kernel/device
+# Packages of the module e2e that ask api.Start for a server.
+API_PKGS   ?= ./api
 N          ?= 2
 
 .PHONY: test-netns
@@ -30,7 +32,7 @@ test-sriov: ## Real virtual functions and an RDMA device on one, in an emulated 
 
 .PHONY: test-api
 test-api: ## kube-apiserver and etcd: the CRDs of the chart and what they refuse.
-	@e2e/api/test.sh
+	@e2e/api/test.sh $(API_PKGS)
 
 .PHONY: test-cluster
 test-cluster: plugins ## Two real nodes: a pod with a macvlan NIC of weft's, from Running to gone.

@@ -42,7 +42,10 @@ up() {
 	[ ! "${BOUND:-}" ] || start=(setpriv --pdeathsig KILL)
 	"${start[@]}" unshare --mount --pid --net --fork --kill-child --mount-proc "$here/control.sh" >"$dir/control.log" 2>&1 </dev/null &
 	disown
-	until pgrep -P $! >"$dir/pid.new"; do sleep 0.02; done
+	until pgrep -P $! >"$dir/pid.new"; do
+		[ -d "/proc/$!" ] || { cat "$dir/control.log" >&2; exit 1; }
+		sleep 0.02
+	done
 	mv "$dir/pid.new" "$dir/pid"
 	t0=$SECONDS
 	until [ "$(kubectl get nodes 2>/dev/null | grep -c ' Ready ')" = "$n" ] && kubectl get serviceaccount default >/dev/null 2>&1; do

@@ -28,7 +28,10 @@ fill() { # VERSION NEW
 }
 
 if [ "${1:-}" = fill ]; then
-	fill "${@:2}"
+	lists=$(mktemp -d)
+	trap 'rm -rf "$lists"' EXIT
+	backports_open "$lists" "$suite"
+	(fill "${@:2}")
 	exit
 fi
 key=$({ cat kernel.fragment; declare -f fill; } | hash_of -)

@@ -32,7 +32,7 @@ if [ "${1:-}" = fill ]; then
 	fill "$2"
 	exit
 fi
-debian gcc libc6-dev libseccomp-dev pkg-config >&2
+debian ca-certificates gcc libc6-dev libseccomp-dev pkg-config >&2
 key=$({ cat go.mod go.sum main.go; declare -f fill; } | hash_of -)
 version=$(sed -n 's/^\tk8s.io\/kubernetes //p' go.mod)
 cached "k8s-$version-$key" "$PWD/build.sh" fill
