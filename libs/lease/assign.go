@@ -105,7 +105,10 @@ func (a *assign) choosePool(ctx context.Context, pools []Pool) (Grant, error) {
 	slices.SortStableFunc(pools, func(x, y Pool) int { return len(a.kept(&y)) - len(a.kept(&x)) })
 	var states []PoolState
 	for effort := range efforts {
-		states = states[:0]
+		if effort == askResting && !slices.ContainsFunc(states, func(s PoolState) bool { return s.Use.Resting > 0 }) {
+			continue // nothing rests that would help
+		}
+		states = nil
 		for i := range pools {
 			p := &pools[i]
 			g, state, err := a.tryPool(ctx, p, effort)
@@ -256,12 +259,12 @@ func (a *assign) mayTakeStale(p *Pool) bool {
 // claimStale takes over the oldest lease that this node made before its last boot.
 func (a *assign) claimStale(ctx context.Context, p *Pool, f *Family, dry error) (Entry, error) {
 	domain := NewKey(p.Domain, netip.Addr{}).Domain
-	held, err := collect(a.store.Scan(ctx, Filter{Domain: domain, Node: a.engine.Node}))
+	held, err := collect(a.store.Scan(ctx, Filter{Domain: domain, Node: a.engine.Node, OtherBoot: a.engine.BootID}))
 	if err != nil {
 		return Entry{}, fmt.Errorf("look for leases of an earlier boot: %w", err)
 	}
 	held = slices.DeleteFunc(held, func(e Entry) bool {
-		return e.Record.BootID == "" || e.Record.BootID == a.engine.BootID || !f.Set.Contains(e.Key.Addr)
+		return !f.Set.Contains(e.Key.Addr)
 	})
 	slices.SortStableFunc(held, func(x, y Entry) int {
 		return x.Record.Attachment.Since.Compare(y.Record.Attachment.Since)

@@ -81,7 +81,9 @@ type Entry struct {
 type Filter struct {
 	Domain, Pool, Node                   string
 	Network, ContainerID, IfName, PodUID string
-	Resting                              bool // resting addresses too, also those whose rest is over but not yet forgotten
+	// OtherBoot selects leases that were made in a boot other than this one.
+	OtherBoot string
+	Resting   bool // resting addresses too, also those whose rest is over but not yet forgotten
 }
 
 // Matches says whether the filter selects e.
@@ -99,6 +101,9 @@ func (f Filter) Matches(e Entry) bool {
 		if pair[0] != "" && pair[0] != pair[1] {
 			return false
 		}
+	}
+	if b := e.Record.BootID; f.OtherBoot != "" && (b == "" || b == f.OtherBoot) {
+		return false
 	}
 	return f.Resting || e.Until.IsZero()
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-cni/weft/libs/lease"
@@ -35,6 +36,7 @@ type subject struct {
 func weftIPAM(bin, dir string, size int) (*subject, error) {
 	ctx := context.Background()
 	store := boltstore.New(dir, time.Now, nil)
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	// Several transactions, as a store gets filled: one would leave it denser than life does.
 	for first := 0; first < size; first += 500 {
 		err := store.Update(ctx, func(s lease.Store) error {
@@ -44,7 +46,10 @@ func weftIPAM(bin, dir string, size int) (*subject, error) {
 					PodUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), PodNamespace: "default", PodName: fmt.Sprintf("pod-%d", i),
 					Node: "bench", Since: time.Now(),
 				}
-				r := lease.Record{Pool: "bench", Rest: lease.DefaultCooldown, Holder: lease.Holder{Kind: "Pod", Name: a.PodName, UID: a.PodUID}, Attachment: a}
+				r := lease.Record{
+					Pool: "bench", Rest: lease.DefaultCooldown, BootID: strings.TrimSpace(string(boot)),
+					Holder: lease.Holder{Kind: "Pod", Name: a.PodName, UID: a.PodUID}, Attachment: a,
+				}
 				if _, err := s.Claim(ctx, lease.NewKey("", address(i)), r); err != nil {
 					return err
 				}

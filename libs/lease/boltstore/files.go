@@ -65,7 +65,7 @@ func lock(ctx context.Context, file string, how int) (func(), error) {
 		return unlock, nil
 	case <-ctx.Done():
 		go func() {
-			_ = <-got
+			<-got //nolint:errcheck // Whatever it says, the file is closed.
 			unlock()
 		}()
 		return nil, fmt.Errorf("%w: waited for %s: %w", ErrBusy, file, ctx.Err())

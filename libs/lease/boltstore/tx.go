@@ -170,6 +170,10 @@ func (t *tx) Scan(ctx context.Context, f lease.Filter) iter.Seq2[lease.Entry, er
 			return
 		}
 		for key := range t.keys(f) {
+			// A record that names this boot is of this boot: no need to decode it.
+			if f.OtherBoot != "" && bytes.Contains(t.bucket(bucketLeases).Get(key), []byte(f.OtherBoot)) {
+				continue
+			}
 			e, ok, err := t.entry(key)
 			if err != nil {
 				yield(lease.Entry{}, err)

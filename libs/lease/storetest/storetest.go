@@ -263,6 +263,8 @@ func (x *suite) scan() {
 	x.selects(lease.Filter{Domain: "other"})
 	x.selects(lease.Filter{Pool: "blue", Node: "n1"}, want...)
 	x.selects(lease.Filter{Pool: "green"})
+	x.selects(lease.Filter{OtherBoot: "boot"})
+	x.selects(lease.Filter{OtherBoot: "boot-2"}, want...)
 	x.selects(lease.Filter{Network: "dmz"}, want[2:]...)
 	x.selects(lease.Filter{Network: "lan", ContainerID: "10.0.0.2", IfName: "eth0"}, want[0])
 	x.selects(lease.Filter{Network: "lan", ContainerID: "10.0.0.1", IfName: "eth0"})
