@@ -55,15 +55,15 @@ func (s *Store) Choose(ctx context.Context, w lease.Want) (netip.Addr, error) {
 		return s.chooseFew(ctx, w)
 	}
 	if s.needsHint(w) {
-		s.refresh(ctx, w.Pool)
+		s.refresh(ctx, w.Pool, freshFor)
 	}
-	if a, ok := s.draw(w); ok {
+	if a, ok := s.draw(w, behind); ok {
 		return a, nil
 	}
-	if s.refresh(ctx, w.Pool) {
-		if a, ok := s.draw(w); ok {
-			return a, nil
-		}
+	s.refresh(ctx, w.Pool, lastWord)
+	s.again(w.Ring)
+	if a, ok := s.draw(w, 0); ok {
+		return a, nil
 	}
 	if a, ok := s.endRest(ctx, w); ok {
 		return a, nil
@@ -71,19 +71,20 @@ func (s *Store) Choose(ctx context.Context, w lease.Want) (netip.Addr, error) {
 	return netip.Addr{}, s.dry(w)
 }
 
-// draw picks an address that is probably free, for the caller alone.
-func (s *Store) draw(w lease.Want) (netip.Addr, bool) {
+// draw picks an address that is probably free, for the caller alone. A hint
+// that is less than slack younger than what was learnt does not count.
+func (s *Store) draw(w lease.Want, slack time.Duration) (netip.Addr, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.view(w)
 	if v.free == nil {
-		return s.drawLarge(v)
+		return s.drawLarge(v, slack)
 	}
 	for !v.free.IsEmpty() {
 		i := v.next()
 		v.free.Remove(i)
 		a, ok := v.set.At(uint64(i))
-		if k := lease.NewKey(v.domain, a); ok && !s.avoids(k, v.sheet) {
+		if k := lease.NewKey(v.domain, a); ok && !s.avoids(k, v.sheet, slack) {
 			s.pick(k)
 			return a, true
 		}
@@ -110,13 +111,13 @@ func below(b *roaring.Bitmap, i uint64) uint64 {
 }
 
 // drawLarge picks any address: of so many nearly all are free.
-func (s *Store) drawLarge(v *view) (netip.Addr, bool) {
+func (s *Store) drawLarge(v *view, slack time.Duration) (netip.Addr, bool) {
 	if f := v.sheet.family(v.set); f != nil && f.Free == "0" {
 		return netip.Addr{}, false
 	}
 	for range smallSet {
 		a := randomOf(v.set, v.random)
-		if k := lease.NewKey(v.domain, a); !s.avoids(k, v.sheet) {
+		if k := lease.NewKey(v.domain, a); !s.avoids(k, v.sheet, slack) {
 			s.pick(k)
 			return a, true
 		}
@@ -126,7 +127,7 @@ func (s *Store) drawLarge(v *view) (netip.Addr, bool) {
 
 // avoids says whether the process knows better than to try the key, given a
 // hint that says that it is free.
-func (s *Store) avoids(k lease.Key, sh *sheet) bool {
+func (s *Store) avoids(k lease.Key, sh *sheet, slack time.Duration) bool {
 	now := s.now()
 	if e, ok := s.index.entries[k]; ok && (e.Until.IsZero() || now.Before(e.Until)) {
 		return true
@@ -138,11 +139,20 @@ func (s *Store) avoids(k lease.Key, sh *sheet) bool {
 	if s.picked[k] && now.Before(at.Add(pickFor)) {
 		return true
 	}
-	if now.Before(at.Add(learntFor)) && !sh.since(at.Add(behind)) {
+	if now.Before(at.Add(learntFor)) && !sh.since(at.Add(slack)) {
 		return true
 	}
 	delete(s.avoid, k)
 	return false
+}
+
+// again makes the next draw begin with all that the hint says is free.
+func (s *Store) again(ring string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.views[ring]; v != nil {
+		v.digest = ""
+	}
 }
 
 func (s *Store) pick(k lease.Key) {
@@ -268,7 +278,7 @@ func (s *Store) chooseFew(ctx context.Context, w lease.Want) (netip.Addr, error)
 	for n := 0; ok && n < smallSet; n++ {
 		k := lease.NewKey(w.Domain, a)
 		s.mu.Lock()
-		avoid := s.avoids(k, nil)
+		avoid := s.avoids(k, nil, behind)
 		s.mu.Unlock()
 		if !avoid {
 			return a, nil

@@ -179,7 +179,7 @@ func TestOrder(t *testing.T) {
 		s.sheets["blue"] = &sheet{hint: h, read: time.Now(), first: time.Now()}
 		seen := map[netip.Addr]bool{}
 		for {
-			a, ok := s.draw(w)
+			a, ok := s.draw(w, behind)
 			if !ok {
 				break
 			}

@@ -19,6 +19,8 @@ const (
 	missesBefore = 2
 	// A hint is not read again before the controller can have written another.
 	freshFor = 150 * time.Millisecond
+	// Before a refusal it is, but for the efforts of one request.
+	lastWord = 20 * time.Millisecond
 	// While allocating, a hint is read again when it is older than this: of a
 	// pool with few free addresses, without a hint, and otherwise.
 	oldFew, oldNone, oldMany = 3 * time.Second, 5 * time.Second, 30 * time.Second
@@ -77,13 +79,13 @@ func (s *Store) needsHint(w lease.Want) bool {
 	return age >= oldMany
 }
 
-// refresh reads the hint, once for all who want it at the same time. False
-// means that the one at hand is fresh, or that none could be read.
-func (s *Store) refresh(ctx context.Context, pool string) bool {
+// refresh reads the hint unless it was read within a time; once for all who want
+// it at the same time. That none could be read is no error.
+func (s *Store) refresh(ctx context.Context, pool string, within time.Duration) {
 	s.mu.Lock()
-	if sh := s.sheets[pool]; sh != nil && s.now().Sub(sh.read) < freshFor {
+	if sh := s.sheets[pool]; sh != nil && s.now().Sub(sh.read) < within {
 		s.mu.Unlock()
-		return false
+		return
 	}
 	if flight := s.flights[pool]; flight != nil {
 		s.mu.Unlock()
@@ -91,7 +93,7 @@ func (s *Store) refresh(ctx context.Context, pool string) bool {
 		case <-flight:
 		case <-ctx.Done():
 		}
-		return true
+		return
 	}
 	flight := make(chan struct{})
 	s.flights[pool] = flight
@@ -114,7 +116,6 @@ func (s *Store) refresh(ctx context.Context, pool string) bool {
 	for _, v := range s.views {
 		v.misses = 0
 	}
-	return true
 }
 
 // few says whether less than a quarter is free: then a hint ages fast.
