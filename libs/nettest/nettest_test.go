@@ -186,6 +186,7 @@ func TestKilledWorldLeavesNothing(t *testing.T) {
 
 	victim := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$", "-test.v")
 	victim.Env = append(os.Environ(), victimEnv+"="+outer)
+	victim.Stderr = os.Stderr
 	pipe, err := victim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -194,9 +195,10 @@ func TestKilledWorldLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewReader(pipe)
-	for line := ""; strings.TrimSpace(line) != "ready"; {
+	said := ""
+	for line := ""; strings.TrimSpace(line) != "ready"; said += line {
 		if line, err = lines.ReadString('\n'); err != nil {
-			t.Fatalf("victim never was ready: %v", err)
+			t.Fatalf("victim never was ready: %v\n%s", err, said)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
