@@ -20,7 +20,7 @@ N          ?= 2
 
 .PHONY: test-netns
 test-netns: plugins ## This machine's kernel, network namespaces: the tests that need no other.
-	@e2e/netns.sh $(NETNS_PKGS)
+	@e2e/guest/suite.sh netns $(NETNS_PKGS)
 
 .PHONY: test-guest
 test-guest: plugins ## The same tests on a guest kernel with VLAN, bond, ipvlan, VRF, RDMA.

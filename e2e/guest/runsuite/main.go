@@ -106,6 +106,8 @@ func count(out []byte) counts {
 			c.passed++
 		case ok && verb == "FAIL" && strings.HasPrefix(line, "---"):
 			c.failed++
+		case ok && verb == "SKIP" && strings.HasSuffix(name, ":"): // a TestMain's own line: the reason follows
+			c.skipped = append(c.skipped, strings.TrimPrefix(line, "--- SKIP: "))
 		case ok && verb == "SKIP":
 			c.skipped = append(c.skipped, name+": "+said[name])
 		case ok:

@@ -23,9 +23,10 @@ func TestCount(t *testing.T) {
     c_test.go:1: needs a card
 --- SKIP: TestC (0.00s)
 --- PASS: TestA (0.00s)
+--- SKIP: device: only in a guest
 FAIL
 `))
-	want := counts{passed: 1, failed: 1, skipped: []string{"TestB/vlan: b_test.go:7: this kernel has no VLAN", "TestC: c_test.go:1: needs a card"}}
+	want := counts{passed: 1, failed: 1, skipped: []string{"TestB/vlan: b_test.go:7: this kernel has no VLAN", "TestC: c_test.go:1: needs a card", "device: only in a guest"}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(counts{})); d != "" {
 		t.Errorf("counts (-want +got):\n%s", d)
 	}
