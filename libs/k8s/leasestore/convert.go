@@ -143,3 +143,9 @@ func versionOf(l *v1alpha1.IPLease) version {
 func (v version) encode() lease.Version {
 	return lease.Version(fmt.Sprintf("%s/%d", v.uid, v.generation))
 }
+
+// uidOf returns the part of a version that names the object.
+func uidOf(v lease.Version) string {
+	uid, _, _ := strings.Cut(string(v), "/")
+	return uid
+}

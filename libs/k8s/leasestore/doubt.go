@@ -22,7 +22,8 @@ const lateBy = 75 * time.Second
 type doubt struct {
 	record   lease.Record
 	since    time.Time
-	settling bool // Settle is at it: nobody else may use what it finds
+	settling bool          // Settle is at it: nobody else may use what it finds
+	used     lease.Version // of a lease that a later claim of the same key made
 }
 
 func (s *Store) addDoubt(k lease.Key, r lease.Record) {
@@ -54,6 +55,16 @@ func (s *Store) endClaim(k lease.Key) {
 	defer s.mu.Unlock()
 	if s.claims[k]--; s.claims[k] == 0 {
 		delete(s.claims, k)
+	}
+}
+
+// claimed tells a doubt that remains about an earlier request for the key that
+// this lease is not what it is about.
+func (s *Store) claimed(k lease.Key, v lease.Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.doubts[k]; d != nil {
+		d.used = v
 	}
 }
 
@@ -131,7 +142,7 @@ func (s *Store) settle(ctx context.Context, k lease.Key) (err error) {
 	if err != nil {
 		return err
 	}
-	if e.Until.IsZero() && ours(e.Record, d.record) && !s.uses(e) {
+	if e.Until.IsZero() && ours(e.Record, d.record) && !s.uses(e, d) {
 		err := s.Release(ctx, k, e.Version, 0)
 		done = err == nil
 		return err
@@ -141,9 +152,9 @@ func (s *Store) settle(ctx context.Context, k lease.Key) (err error) {
 }
 
 // uses says whether a later claim of the same attachment has the key.
-func (s *Store) uses(e lease.Entry) bool {
+func (s *Store) uses(e lease.Entry, d *doubt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.index.entries[e.Key]
-	return ok
+	return ok || d.used != "" && uidOf(d.used) == uidOf(e.Version)
 }

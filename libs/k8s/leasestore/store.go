@@ -95,7 +95,9 @@ func (s *Store) Claim(ctx context.Context, k lease.Key, r lease.Record) (lease.V
 		l, err := s.client.create(ctx, object(k, r))
 		switch {
 		case err == nil:
-			return s.keep(l)
+			v, err := s.keep(l)
+			s.claimed(k, v)
+			return v, err
 		case errors.Is(err, lease.ErrUnknown):
 			s.addDoubt(k, r)
 			return "", err

@@ -1,0 +1,128 @@
+// SPDX-FileCopyrightText: The weft Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package leasestore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/weft-cni/weft/libs/lease"
+)
+
+// status answers as the API server does.
+func status(w http.ResponseWriter, code int, reason metav1.StatusReason, after int) {
+	w.Header().Set("Content-Type", "application/json")
+	if after > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint(after))
+	}
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: reason, Code: int32(code), //nolint:gosec // a status
+		Message: fmt.Sprintf("%s not found", reason), Details: &metav1.StatusDetails{RetryAfterSeconds: int32(after)}, //nolint:gosec // a second
+	})
+}
+
+// TestAnswers claims from a server that answers badly; the conditions of real
+// ones are hard to bring about on purpose.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		answer   func(w http.ResponseWriter, nth int64) bool // false: as if it went well
+		requests int64
+		unknown  bool
+		fails    bool
+	}{
+		{name: "too busy once", requests: 2, answer: func(w http.ResponseWriter, nth int64) bool {
+			if nth > 1 {
+				return false
+			}
+			status(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 1)
+			return true
+		}},
+		{name: "failed, says to try again", requests: 1, unknown: true, answer: func(w http.ResponseWriter, _ int64) bool {
+			status(w, http.StatusInternalServerError, metav1.StatusReasonServerTimeout, 1)
+			return true
+		}},
+		{name: "timed out behind", requests: 1, unknown: true, answer: func(w http.ResponseWriter, _ int64) bool {
+			status(w, http.StatusGatewayTimeout, metav1.StatusReasonTimeout, 0)
+			return true
+		}},
+		{name: "hung up", requests: 1, unknown: true, answer: func(w http.ResponseWriter, _ int64) bool {
+			panic(http.ErrAbortHandler)
+		}},
+		{name: "forbidden", requests: 1, fails: true, answer: func(w http.ResponseWriter, _ int64) bool {
+			status(w, http.StatusForbidden, metav1.StatusReasonForbidden, 0)
+			return true
+		}},
+		{name: "without CRDs", requests: 1, fails: true, answer: func(w http.ResponseWriter, _ int64) bool {
+			status(w, http.StatusNotFound, metav1.StatusReasonNotFound, 0)
+			return true
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			k, r := sample()
+			var requests atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if c.answer(w, requests.Add(1)) {
+					return
+				}
+				l := object(k, r)
+				l.UID, l.Generation, l.ResourceVersion = "u", 1, "7"
+				l.APIVersion, l.Kind = "weft.dev/v1alpha1", "IPLease"
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusCreated)
+				_ = json.NewEncoder(w).Encode(l)
+			}))
+			t.Cleanup(server.Close)
+			s, err := New(Config{Server: &rest.Config{Host: server.URL}, Node: "node1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			v, err := s.Claim(t.Context(), k, r)
+			if errors.Is(err, lease.ErrUnknown) != c.unknown || (err != nil) != (c.unknown || c.fails) {
+				t.Errorf("claim: %q, %v", v, err)
+			}
+			if err == nil && time.Since(began) < time.Second {
+				t.Errorf("tried again after %v, want what the server asked for", time.Since(began))
+			}
+			if got := requests.Load(); got != c.requests {
+				t.Errorf("%d requests, want %d", got, c.requests)
+			}
+			if c.fails && strings.Contains(err.Error(), "not found") && c.name == "without CRDs" {
+				t.Errorf("a runtime takes this for success: %v", err)
+			}
+			if s.inDoubt(k) != c.unknown {
+				t.Errorf("in doubt: %v, want %v", s.inDoubt(k), c.unknown)
+			}
+		})
+	}
+}
+
+// TestNoServer fails before anything is sent: that is no doubt.
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(nil)
+	server.Close()
+	s, err := New(Config{Server: &rest.Config{Host: server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, r := sample()
+	if _, err := s.Claim(t.Context(), k, r); err == nil || errors.Is(err, lease.ErrUnknown) {
+		t.Errorf("claim: %v, want a plain failure", err)
+	}
+}
