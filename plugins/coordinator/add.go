@@ -48,6 +48,9 @@ func (s sys) add(ctx context.Context, r *cniplugin.Request[config]) (*current.Re
 	if len(l.addrs) == 0 {
 		return r.Prev, nil
 	}
+	if err := f.settle(ctx, w); err != nil {
+		return nil, err
+	}
 	s.reached("layout")
 	if err := s.apply(ctx, r, w, f, l); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
@@ -419,5 +420,56 @@ func TestFailedFirstAddKeepsWhatTheSecondUses(t *testing.T) {
 	}
 	if err := second.check(); err != nil {
 		t.Errorf("the second pod: %v", err)
+	}
+}
+
+// TestAddressStillTentative: a main plugin that does not wait for duplicate address detection.
+func TestAddressStillTentative(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	r.pod.Exec("ip", "addr", "del", "fd00::10/64", "dev", "eth0")
+	r.pod.Exec("ip", "addr", "add", "fd00::10/64", "dev", "eth0")
+	r.mustAdd()
+	if err := r.check(); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+}
+
+// TestAddressNeverSettles: the NIC is down, so the kernel does not even begin to look.
+func TestAddressNeverSettles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	r.pod.Exec("ip", "link", "set", "eth0", "down")
+	r.pod.Exec("ip", "addr", "add", "fd00::11/64", "dev", "eth0")
+	r.prev.IPs[1].Address.IP[15] = 0x11
+	before := r.world()
+	req := r.request()
+	var err error
+	r.host.Do(func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err = real().add(ctx, req); err != nil {
+			err = errors.Join(err, req.Undo.Run(t.Context()))
+		}
+	})
+	if e := errcode.Of(err); err == nil || e.Code != uint(errcode.TryAgain) || !strings.Contains(e.Msg, "fd00::11") {
+		t.Errorf("got %v, want code 11 about fd00::11", err)
+	}
+	if diff := cmp.Diff(before, r.world()); diff != "" {
+		t.Errorf("something is left (-before +after):\n%s", diff)
+	}
+}
+
+// TestAddressTakenOnTheNetwork: another machine has the pod's IPv6 address.
+func TestAddressTakenOnTheNetwork(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, both)
+	other, _ := r.newPod(six, 12)
+	other.Exec("ip", "addr", "add", "fd00::77/64", "dev", "eth0", "nodad")
+	r.pod.Exec("ip", "addr", "add", "fd00::77/64", "dev", "eth0")
+	r.prev.IPs[1].Address.IP[15] = 0x77
+	_, err := r.add(real(), r.request())
+	if e := errcode.Of(err); err == nil || e.Code != uint(errcode.AddressConflict) || !strings.Contains(e.Msg, "fd00::77") {
+		t.Errorf("got %v, want a conflict about fd00::77", err)
 	}
 }
