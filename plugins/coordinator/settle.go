@@ -28,7 +28,7 @@ func (f *facts) settle(ctx context.Context, w *world) error {
 	updates, done, failed := make(chan netlink.AddrUpdate, 16), make(chan struct{}), make(chan error, 1)
 	defer close(done)
 	opts := netlink.AddrSubscribeOptions{
-		Namespace:     new(vnetns.NsHandle(w.podNS.FD())),
+		Namespace: new(vnetns.NsHandle(w.podNS.FD())),
 		ErrorCallback: func(err error) {
 			select {
 			case failed <- err:
