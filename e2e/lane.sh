@@ -1,4 +1,7 @@
 # shellcheck shell=bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # lane.sh: what the scripts of the proving lanes share. Sourced, never run.
 #
 # $WEFT_CACHE (/var/cache/weft) holds what takes long to build. An entry is a

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # server.sh ETCD PEER API: etcd and kube-apiserver on these loopback ports. It is
 # the first process of mount and pid namespaces of its own, with its files on a
 # tmpfs only it sees: ended in any way, it leaves nothing. $WEFT_K8S is the folder

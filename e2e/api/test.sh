@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # test.sh PACKAGE...: lane "api", tests against a real API server; packages of the
 # module e2e.
 set -euo pipefail

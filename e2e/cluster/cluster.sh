@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # cluster.sh: a Kubernetes of real components on this machine, every node a set of
 # namespaces: no container engine, no registry, no way out to the network.
 #
@@ -128,5 +131,5 @@ exec)
 	running
 	KUBECONFIG=$dir/pki/admin.conf PATH=$K8S:$PATH INSIDE=1 exec nsenter --mount --net --pid --wd="$PWD" --target "$(cat "$dir/pid")" "${@:2}"
 	;;
-*) sed -n '2,20s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '5,/^set /s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # control.sh: the first process of a cluster's namespaces: the switch between the
 # nodes, the control plane, the nodes. Started by cluster.sh.
 set -euo pipefail

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # images.sh: the images every node has, as a cache entry: pause, and busybox for
 # the tests' pods. Prints its folder, which has the program "prepare" too.
 set -euo pipefail

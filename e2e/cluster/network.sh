@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # network.sh NODE overlay|underlay|both: the conflists of this node. Its next pods
 # get an interface of each:
 #	overlay   a stand-in for a cluster's first network: ptp and host-local

@@ -1,4 +1,7 @@
 # shellcheck shell=bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # node-start.sh: nodes begin and end. Sourced where the cluster's first process is.
 node_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # node.sh NAME: one Kubernetes node, the first process of its namespaces: mounts,
 # network, containerd, kubelet, kube-proxy. Started by node-start.sh.
 set -euo pipefail

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # plugins.sh: the reference plugins and, from $WEFT_BIN, weft's into this node,
 # each under another name first, so that a runtime never sees half a file.
 set -euo pipefail

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # test.sh: lane "cluster", the tests of this folder beside a cluster of two nodes
 # that is started for them and ends with them.
 set -euo pipefail

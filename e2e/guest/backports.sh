@@ -1,4 +1,7 @@
 # shellcheck shell=bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # backports.sh: packages of other Debian suites, without touching the machine:
 # own lists, status, sources and cache, and dpkg -x instead of an installation.
 

@@ -1,4 +1,7 @@
 # shellcheck shell=bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # command.sh: the command line of uml.sh and qemu.sh as the script /out/command,
 # and its exit code. Sourced with $out set and the arguments in "$@".
 rm -f "${out:?}/rc"

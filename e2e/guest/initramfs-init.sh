@@ -1,5 +1,8 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # initramfs-init.sh: loads the modules that reach the machine's files by 9p,
 # makes them the root below a tmpfs, and hands over to the program weft.init.
 b=/bin/busybox

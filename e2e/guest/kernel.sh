@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # kernel.sh: the User-Mode Linux kernel of lane "guest" as a cache entry, out of
 # Debian's kernel source and kernel.fragment. Prints the path of the kernel.
 # $WEFT_JOBS (all processors) says how many compilers run at once.

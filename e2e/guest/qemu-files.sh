@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # qemu-files.sh: what lane "sriov" boots, as a cache entry: QEMU and a Debian
 # kernel, unpacked and never installed, and a small initramfs. Prints its folder:
 #	qemu/ (with the libraries this machine lacks), kernel/, vmlinux, initrd

@@ -1,4 +1,7 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # qemu-init.sh: the first process of the emulated guest once its root is there.
 # It runs /out/command, leaves the exit code in /out/rc and powers off.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root

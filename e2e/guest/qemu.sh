@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # qemu.sh PROGRAM [ARGS...]: as uml.sh, in an emulated x86 machine with IOMMU and
 # one igb card that has virtual functions. Several times slower.
 #	QEMU_FILES  the folder qemu-files.sh prints
@@ -19,5 +22,5 @@ LD_LIBRARY_PATH=$q/usr/lib/x86_64-linux-gnu:$q/lib/x86_64-linux-gnu QEMU_MODULE_
 	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=root,mount_tag=root \
 	-fsdev local,id=out,path="$out",security_model=none -device virtio-9p-pci,fsdev=out,mount_tag=out \
 	-device intel-iommu -device pcie-root-port,id=rp1,chassis=1 -netdev user,id=n0,restrict=on -device igb,netdev=n0,bus=rp1 \
-	-kernel "$QEMU_FILES/vmlinux" -initrd "$QEMU_FILES/initrd" -append "${append//$'\n'/}" </dev/null 2>"$out/stderr" | sed -u 's/\r$//; /reboot: Power down$/d; /sysrq: Power Off$/d' || true
+	-kernel "$QEMU_FILES/vmlinux" -initrd "$QEMU_FILES/initrd" -append "${append//$'\n'/}" </dev/null 2>"$out/stderr" | sed -u 's/\r$//; /reboot: \(Power down\|System halted\)$/d; /sysrq: Power Off$/d' || true
 guest_rc

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # suite.sh netns|guest|sriov PACKAGE...: the packages' tests, one package after the
 # other, with the reason of every skip:
 #	netns	on this machine's kernel, each package in namespaces of its own

@@ -1,4 +1,7 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # uml-init.sh: the first process of a User-Mode Linux guest. Its root becomes an
 # overlay of the machine's files (hostfs, read only) and a tmpfs; it runs
 # /out/command, leaves the exit code in /out/rc and powers off.

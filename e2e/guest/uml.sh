@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # uml.sh PROGRAM [ARGS...]: run PROGRAM as root in a User-Mode Linux guest that
 # sees this machine's files (what it writes is lost with it), in the same folder
 # and environment; the exit code is PROGRAM's. Usable as "go test -exec".
@@ -15,5 +18,5 @@ mem=/dev/shm
 [ -w $mem ] && [ "$(df --output=avail -k $mem | tail -1)" -gt 2500000 ] || mem=/tmp
 TMPDIR=$mem timeout "${TIMEOUT:-900}" "$KERNEL" mem="${MEM:-2048M}" seccomp=auto \
 	root=/dev/root rootfstype=hostfs rootflags=/ ro init="$here/uml-init.sh" con=null con0=null,fd:1 con1=null loglevel=1 \
-	dummy.numdummies=0 bonding.max_bonds=0 ifb.numifbs=0 weft.out="$out" weft.modules="${MODULES:-}" </dev/null 2>"$out/stderr" | sed -u '/reboot: Power down$/d' || true
+	dummy.numdummies=0 bonding.max_bonds=0 ifb.numifbs=0 weft.out="$out" weft.modules="${MODULES:-}" </dev/null 2>"$out/stderr" | sed -u '/reboot: \(Power down\|System halted\)$/d' || true
 guest_rc

@@ -1,4 +1,7 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: The weft Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # build.sh: Kubernetes, etcd, containerd, runc and the reference CNI plugins as
 # one cache entry, out of this folder's go.mod. Prints the entry's folder:
 #	k8s with a link for each component, containerd, its shim, ctr, runc, cni/
