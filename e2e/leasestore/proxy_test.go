@@ -33,6 +33,7 @@ type proxy struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
 	chance float64 // that a piece of what a client sends is maltreated
+	every  int     // how every piece is treated, unless pass
 	done   [manners]int
 }
 
@@ -61,6 +62,13 @@ func newProxy(t testing.TB, server *rest.Config) (*proxy, *rest.Config) {
 	return p, via
 }
 
+// always treats every piece alike; pass leaves it to chance again.
+func (p *proxy) always(how int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.every = how
+}
+
 // misbehave sets the chance that something happens to a piece.
 func (p *proxy) misbehave(chance float64) {
 	p.mu.Lock()
@@ -71,8 +79,8 @@ func (p *proxy) misbehave(chance float64) {
 func (p *proxy) next() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	how := pass
-	if p.rng.Float64() < p.chance {
+	how := p.every
+	if how == pass && p.rng.Float64() < p.chance {
 		how = 1 + p.rng.IntN(manners-1)
 	}
 	p.done[how]++

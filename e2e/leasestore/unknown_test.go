@@ -33,9 +33,21 @@ func TestUnknownOutcomes(t *testing.T) {
 	}
 	pool := leasestore.NewPool(t, time.Minute, []string{"10.0.0.0/22"})
 
-	bad.misbehave(0.3)
 	var mu sync.Mutex
 	has, failed, owed := map[string]netip.Addr{}, 0, map[string]bool{}
+	// For certain: the server does what it is asked, and nobody is told. What
+	// comes of these pods is nothing: their ADDs fail.
+	bad.always(loseReply)
+	for i := range 12 {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		pod := fmt.Sprint(pool.Name, "-lost-", i)
+		if g, err := node.Add(ctx, pod, pool); err == nil {
+			has[pod] = g.Addrs[0]
+		}
+		cancel()
+	}
+	bad.always(pass)
+	bad.misbehave(0.3)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {

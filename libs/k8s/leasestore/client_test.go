@@ -126,3 +126,49 @@ func TestNoServer(t *testing.T) {
 		t.Errorf("claim: %v, want a plain failure", err)
 	}
 }
+
+// TestDoubtAndSuccess claims one key twice: the first request was lost, the
+// second one made the lease. Settle must leave it, and forget in time.
+func TestDoubtAndSuccess(t *testing.T) {
+	t.Parallel()
+	k, r := sample()
+	var posts, deletes atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case req.Method == http.MethodDelete:
+			deletes.Add(1)
+			status(w, http.StatusConflict, metav1.StatusReasonConflict, 0)
+			return
+		case req.Method == http.MethodPost && posts.Add(1) == 1:
+			status(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, 0)
+			return
+		}
+		l := object(k, r)
+		l.UID, l.Generation, l.ResourceVersion = "u", 1, "7"
+		l.APIVersion, l.Kind = "weft.dev/v1alpha1", "IPLease"
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(l)
+	}))
+	t.Cleanup(server.Close)
+	var ahead atomic.Int64
+	// A store without a node keeps no index: the doubt itself must know.
+	s, err := New(Config{Server: &rest.Config{Host: server.URL}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Claim(t.Context(), k, r); !errors.Is(err, lease.ErrUnknown) {
+		t.Fatalf("the first claim: %v", err)
+	}
+	if _, err := s.Claim(t.Context(), k, r); err != nil {
+		t.Fatalf("the second claim: %v", err)
+	}
+	for i, want := range []int{1, 0} { // while the first request may still come, and later
+		if left, err := s.Settle(t.Context()); left != want || err != nil {
+			t.Errorf("settle %d: %d left, %v, want %d", i+1, left, err, want)
+		}
+		ahead.Store(int64(2 * lateBy))
+	}
+	if n := deletes.Load(); n > 0 {
+		t.Errorf("the lease in use was released %d times", n)
+	}
+}
