@@ -23,7 +23,7 @@ import (
 )
 
 // server is this process's one, started by the first test that asks.
-var server = sync.OnceValues(start)
+var server = sync.OnceValues(start) //nolint:gochecknoglobals // One server a process is the point.
 
 // Start returns a client configuration with all rights on a server where the
 // CRDs of charts/weft/crds are established.

@@ -65,7 +65,7 @@ func established(ctx context.Context, crds dynamic.ResourceInterface, name strin
 			return err
 		}
 		// A CRD just made has a null here, which is no slice: not yet, either.
-		conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions") //nolint:errcheck // See above.
+		conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
 		for _, c := range conditions {
 			if c, ok := c.(map[string]any); ok && c["type"] == "Established" && c["status"] == "True" {
 				return nil

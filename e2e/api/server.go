@@ -35,7 +35,7 @@ func start() (*rest.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(3)
+	ports, err := freePorts(ctx, 3)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func run(script string, args, env []string, log io.Writer) <-chan error {
 		// The kernel ends the script when the thread that made it ends: this one
 		// never does before the process.
 		runtime.LockOSThread()
-		cmd := exec.Command(script, args...)
+		cmd := exec.Command(script, args...) //nolint:noctx // It lives as long as the process.
 		cmd.Env = append(os.Environ(), env...)
 		cmd.Stdout, cmd.Stderr = log, log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
@@ -131,10 +131,10 @@ func ready(ctx context.Context, config *rest.Config, ended <-chan error) error {
 }
 
 // freePorts finds loopback ports that nobody listens on, all different.
-func freePorts(n int) ([]string, error) {
+func freePorts(ctx context.Context, n int) ([]string, error) {
 	var ports []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}

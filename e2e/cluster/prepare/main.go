@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,5 +36,5 @@ func run(args []string) error {
 	case len(args) > 2 && args[0] == "pki":
 		return writePKI(args[1], args[2], args[3:])
 	}
-	return fmt.Errorf("usage: prepare image [-entrypoint PATH] OUT.tar NAME:TAG DEST=FILE... | prepare pki DIR SERVER NODE...")
+	return errors.New("usage: prepare image [-entrypoint PATH] OUT.tar NAME:TAG DEST=FILE [DEST=FILE] | prepare pki DIR SERVER NODE")
 }

@@ -27,20 +27,27 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// space makes a named network namespace and returns its handle; the calling
-// goroutine stays where it is.
-func space(t *testing.T, name string) netns.NsHandle {
+// podSpace makes the network namespace of a pod; the calling goroutine stays
+// where it is.
+func podSpace(t *testing.T) netns.NsHandle {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home, err := netns.Get()
 	must(t, err)
 	defer func() { _ = home.Close() }()
-	ns, err := netns.NewNamed(name)
+	ns, err := netns.NewNamed("pod")
 	must(t, err)
-	t.Cleanup(func() { _ = ns.Close(); _ = netns.DeleteNamed(name) })
+	t.Cleanup(func() { _ = ns.Close(); _ = netns.DeleteNamed("pod") })
 	must(t, netns.Set(home))
 	return ns
+}
+
+// end takes the namespace away, as a runtime does.
+func end(t *testing.T, ns netns.NsHandle) {
+	t.Helper()
+	must(t, ns.Close())
+	must(t, netns.DeleteNamed("pod"))
 }
 
 func handle(t *testing.T, ns netns.NsHandle) *netlink.Handle {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,8 +22,6 @@ func moveAs(index, ns int, name string) error {
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
-
-func unlinkSpace(name string) error { return netns.DeleteNamed(name) }
 
 // exclusive makes every RDMA device belong to one namespace; "shared" is how a
 // kernel starts.
@@ -79,9 +76,10 @@ func TestRDMADeviceOfAVFMovesAndComesBack(t *testing.T) {
 
 // comesBack moves an RDMA device to a namespace and ends that.
 func comesBack(t *testing.T, on netlink.Link) {
+	t.Helper()
 	exclusive(t)
 	dev := rxe(t, on)
-	pod := space(t, "pod")
+	pod := podSpace(t)
 	inPod, err := netlink.NewHandleAt(pod, unix.NETLINK_RDMA)
 	must(t, err)
 	must(t, netlink.RdmaLinkSetNsFd(dev, uint32(pod)))
@@ -92,8 +90,7 @@ func comesBack(t *testing.T, on netlink.Link) {
 		t.Error("the device is in the first namespace, too: the mode is not exclusive")
 	}
 	inPod.Close()
-	must(t, pod.Close())
-	must(t, unlinkSpace("pod"))
+	end(t, pod)
 	eventually(t, "the RDMA device back in the first namespace", func() bool {
 		_, err := netlink.RdmaLinkByName("weftrxe0")
 		return err == nil
@@ -102,7 +99,7 @@ func comesBack(t *testing.T, on netlink.Link) {
 
 func TestRDMADeviceStaysInSharedMode(t *testing.T) {
 	dev := rxe(t, veth(t))
-	pod := space(t, "pod")
+	pod := podSpace(t)
 	if err := netlink.RdmaLinkSetNsFd(dev, uint32(pod)); err == nil {
 		t.Error("an RDMA device moved although the mode is shared")
 	}

@@ -47,7 +47,7 @@ func TestVFLinkStateMayBeUnsupported(t *testing.T) {
 
 func TestVFMovesUnderANewNameInOneStep(t *testing.T) {
 	_, vfs := card(t)
-	pod := space(t, "pod")
+	pod := podSpace(t)
 	must(t, moveAs(vfs[0].Attrs().Index, int(pod), "net1"))
 	got, err := handle(t, pod).LinkByName("net1")
 	must(t, err)
@@ -58,10 +58,9 @@ func TestVFMovesUnderANewNameInOneStep(t *testing.T) {
 
 func TestVFComesBackWhenItsNamespaceDies(t *testing.T) {
 	_, vfs := card(t)
-	pod := space(t, "pod")
+	pod := podSpace(t)
 	must(t, moveAs(vfs[0].Attrs().Index, int(pod), "net1"))
-	must(t, pod.Close())
-	must(t, unlinkSpace("pod"))
+	end(t, pod)
 	eventually(t, "the VF in the first namespace, with the name it had in the pod", func() bool {
 		l, err := netlink.LinkByName("net1")
 		return err == nil && bytes.Equal(l.Attrs().HardwareAddr, vfs[0].Attrs().HardwareAddr) && l.Attrs().Flags&net.FlagUp == 0
