@@ -14,7 +14,7 @@ export GOFLAGS     := -trimpath
 export WEFT_CACHE  ?= /var/cache/weft
 export WEFT_BIN    := $(CURDIR)/bin
 
-MODULES := libs libs/k8s plugins/ipam plugins/coordinator e2e
+MODULES := libs libs/k8s controller plugins/ipam plugins/coordinator e2e
 PLUGINS := ipam coordinator
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/weft-cni/weft/libs/cniplugin.version=$(VERSION)
