@@ -45,9 +45,9 @@ func TestOf(t *testing.T) {
 	p := pool(t, "10.0.0.0/29", "fd00::/64")
 	leases := []lease.Entry{
 		entry("10.0.0.1", time.Time{}),
-		entry("10.0.0.4", now.Add(2*time.Minute)),
-		entry("10.0.0.3", now.Add(time.Minute)),
-		entry("10.0.0.3", now.Add(time.Minute)), // a list in pages can say it twice
+		entry("10.0.0.3", now.Add(2*time.Minute)),
+		entry("10.0.0.4", now.Add(time.Minute)),
+		entry("10.0.0.4", now.Add(time.Minute)), // a list in pages can say it twice
 		entry("10.0.1.1", time.Time{}),          // not of the pool
 		entry("fd00::7", time.Time{}),
 		{Key: lease.NewKey("rack-7", netip.MustParseAddr("10.0.0.2"))}, // not of the domain
@@ -61,7 +61,7 @@ func TestOf(t *testing.T) {
 		t.Errorf("taken (-want +got):\n%s", diff)
 	}
 	rests := h.IPv4.Rests
-	if len(rests) != 2 || rests[0].Address != "10.0.0.3" || rests[1].Address != "10.0.0.4" {
+	if len(rests) != 2 || rests[0].Address != "10.0.0.4" || rests[1].Address != "10.0.0.3" {
 		t.Errorf("rests: %v, want the one that is over first in front", rests)
 	}
 	h.IPv4.Taken, h.IPv4.Rests = nil, nil
@@ -84,6 +84,9 @@ func TestTakenRefuses(t *testing.T) {
 	h := hint.Of(hint.Source{Pool: p, Leases: slices.Values([]lease.Entry{entry("10.0.0.200", time.Time{})})}).IPv4
 	if _, err := hint.Taken(h, other.IPv4.Set); err == nil {
 		t.Error("a hint for other addresses was taken")
+	}
+	if _, err := hint.Taken(h, pool(t, "10.0.1.0/24").IPv4.Set); err == nil {
+		t.Error("a hint for as many other addresses was taken")
 	}
 	forged := *h
 	forged.Addresses = hint.Digest(other.IPv4.Set)
