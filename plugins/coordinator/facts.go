@@ -187,7 +187,7 @@ func hostAddrs(host *kernel.Kernel) ([]hostAddr, error) {
 }
 
 func notOfNode(host *kernel.Kernel, index int) bool {
-	l, err := host.Handle().LinkByIndex(index)
+	l, err := host.LinkAt(index)
 	if err != nil {
 		return true
 	}
@@ -200,7 +200,7 @@ func parentOf(host *kernel.Kernel, nic netlink.Link) int {
 	if a.ParentIndex == 0 || a.NetNsID < 0 {
 		return 0
 	}
-	if _, err := host.Handle().LinkByIndex(a.ParentIndex); err != nil {
+	if _, err := host.LinkAt(a.ParentIndex); err != nil {
 		return 0
 	}
 	return a.ParentIndex
@@ -248,7 +248,7 @@ func linkNames(host *kernel.Kernel, indexes []int) []string {
 		if i == 0 {
 			continue
 		}
-		if l, err := host.Handle().LinkByIndex(i); err == nil && !slices.Contains(out, l.Attrs().Name) {
+		if l, err := host.LinkAt(i); err == nil && !slices.Contains(out, l.Attrs().Name) {
 			out = append(out, l.Attrs().Name)
 		}
 	}
@@ -261,7 +261,7 @@ func ownerOf(host *kernel.Kernel, a netip.Addr) *netplan.Link {
 	if err != nil || len(routes) == 0 || routes[0].LinkIndex == 0 {
 		return nil
 	}
-	l, err := host.Handle().LinkByIndex(routes[0].LinkIndex)
+	l, err := host.LinkAt(routes[0].LinkIndex)
 	if err != nil || !netplan.Ours(l.Attrs().Name, l.Attrs().Alias) {
 		return nil
 	}

@@ -32,8 +32,9 @@ type Kernel struct {
 	ns     *netns.NS
 	handle *netlink.Handle
 	nft    *nftables.Conn
-	// index remembers the numbers of links by name.
+	// index remembers the numbers of links by name, known the links by number, until the next Observe.
 	index map[string]int
+	known map[int]netlink.Link
 }
 
 var _ netplan.Kernel = (*Kernel)(nil)
@@ -44,7 +45,7 @@ func Open(ns *netns.NS) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kernel{ns: ns, handle: handle, index: map[string]int{}}, nil
+	return &Kernel{ns: ns, handle: handle, index: map[string]int{}, known: map[int]netlink.Link{}}, nil
 }
 
 // Handle is the routing socket, for questions that a plan does not ask.
@@ -91,6 +92,7 @@ func (k *Kernel) Do(ctx context.Context, op netplan.Op) error {
 func (k *Kernel) Observe(ctx context.Context, q netplan.Query) (netplan.State, error) {
 	var s netplan.State
 	clear(k.index)
+	clear(k.known)
 	for _, read := range []func(netplan.Query, *netplan.State) error{
 		k.readLinks, k.readAddrs, k.readNeighs, k.readRoutes, k.readRules, k.readSysctls, k.readNft,
 	} {
@@ -141,6 +143,23 @@ func (k *Kernel) Link(name string) (netlink.Link, error) {
 	case err != nil:
 		return nil, fmt.Errorf("look up link %s: %w", name, err)
 	}
+	return l, nil
+}
+
+// LinkAt looks up a link by its number; netplan.ErrAbsent if there is none.
+func (k *Kernel) LinkAt(index int) (netlink.Link, error) {
+	if l, ok := k.known[index]; ok {
+		return l, nil
+	}
+	l, err := k.handle.LinkByIndex(index)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return nil, fmt.Errorf("link number %d: %w", index, netplan.ErrAbsent)
+	case err != nil:
+		return nil, fmt.Errorf("look up link number %d: %w", index, err)
+	}
+	k.known[index] = l
 	return l, nil
 }
 

@@ -63,7 +63,7 @@ func (k *Kernel) route(family int, r netlink.Route, names map[int]string) netpla
 	}
 	name, known := names[r.LinkIndex]
 	if !known && r.LinkIndex != 0 {
-		if l, err := k.handle.LinkByIndex(r.LinkIndex); err == nil {
+		if l, err := k.LinkAt(r.LinkIndex); err == nil {
 			name = l.Attrs().Name
 			names[r.LinkIndex] = name
 		}
