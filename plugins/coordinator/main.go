@@ -4,8 +4,8 @@
 // Command weft-coordinator lets a pod on an underlay NIC and its own node reach each other, and gives it Services.
 //
 // Job: chained after the main plugin (macvlan, ipvlan, SR-IOV, anything that yields an interface with addresses), it adds
-// one veth pair and the routes, neighbours, rules and nftables table that FACTS of the design call column (i): one underlay
-// NIC. See README.md for the configuration and for what it leaves where.
+// one veth pair, and the routes, neighbours, rules and nftables table of a pod with one underlay NIC. See README.md for the
+// configuration and for what it leaves where.
 //
 // Non-goals: addresses (IPAM), the NIC itself (main plugin), overlay networks next to it, Kubernetes.
 //
