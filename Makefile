@@ -62,7 +62,7 @@ bench-ipam: plugins ## weft-ipam against host-local, whole plugins, one table wi
 
 .PHONY: bench-coordinator
 bench-coordinator: plugins ## weft-coordinator's ADD step by step, with the budgets.
-	@cd e2e && GOWORK=off go run ./bench/coordinator
+	@cd plugins/coordinator && WEFT_BENCH=1 GOWORK=off go test -count=1 -run '^TestBudget$$' -v .
 
 ##@ Upkeep
 
