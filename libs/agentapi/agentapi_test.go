@@ -79,6 +79,7 @@ func TestErrorsTravel(t *testing.T) {
 		},
 		OnRelease: func(context.Context, agentapi.Release) error { panic("ouch") },
 		OnGC:      func(context.Context, agentapi.GC) error { return errors.New("plain") },
+		OnStatus:  func(context.Context, agentapi.Status) error { return context.DeadlineExceeded },
 	})
 	c := agentapi.Client{Socket: socket}
 	_, err := c.Allocate(t.Context(), agentapi.Allocate{ID: id("c")})
@@ -90,6 +91,9 @@ func TestErrorsTravel(t *testing.T) {
 	}
 	if e := errcode.Of(c.GC(t.Context(), agentapi.GC{})); e.Code != 999 || e.Msg != "plain" {
 		t.Errorf("an error without a number: %+v", e)
+	}
+	if e := errcode.Of(c.Status(t.Context(), agentapi.Status{})); e.Code != 11 {
+		t.Errorf("out of time: %+v", e)
 	}
 }
 

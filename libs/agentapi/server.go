@@ -134,6 +134,9 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 			res.Body, err = json.Marshal(out)
 		}
 	}
+	if ended := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled); ended && errcode.Of(err).Code == uint(errcode.Internal) {
+		err = errcode.Wrap(errcode.TryAgain, err, "the agent did not finish within the time of the call")
+	}
 	if err != nil {
 		res.Error = wireError(err)
 	}

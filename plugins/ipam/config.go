@@ -30,6 +30,7 @@ type config struct {
 	timeout            timeout
 	dns                types.DNS
 	statusOnExhaustion bool
+	cluster            *cluster // nil in host mode
 }
 
 // ipamConf is the `ipam` object.
@@ -85,6 +86,9 @@ type routeConf struct {
 
 // readConfig turns the whole configuration of the caller into ours.
 func readConfig(raw []byte) (config, cniplugin.Problems) {
+	if inCluster(raw) {
+		return readClusterConfig(raw)
+	}
 	in, ps := cniplugin.Decode[ipamConf](raw, "ipam", "type")
 	explainPoolNames(ps)
 	c := config{
@@ -117,7 +121,7 @@ func readConfig(raw []byte) (config, cniplugin.Problems) {
 func explainPoolNames(ps cniplugin.Problems) {
 	for i, p := range ps {
 		if strings.HasPrefix(p.Path, "ipam.pools[") && strings.HasSuffix(p.Path, "]") && strings.HasPrefix(p.Got, `"`) {
-			ps[i].Want = "the pool itself as an object: pools are named where weft-agent runs, which this host mode does without"
+			ps[i].Want = "the pool itself as an object, like the first; or names of IPPools only, for weft-agent"
 		}
 	}
 }
@@ -148,8 +152,14 @@ func apart(at string, f, other *lease.Family, j int, ps *cniplugin.Problems) {
 	}
 }
 
-// exactFromConfig reads the addresses asked for: runtimeConfig.ips before args.cni.ips.
+// exactFromConfig reads the addresses asked for.
 func exactFromConfig(raw []byte, pools []lease.Pool, ps *cniplugin.Problems) []netip.Addr {
+	at, texts := asked(raw, ps)
+	return exact(at, texts, pools, ps)
+}
+
+// asked returns where addresses are asked for, and which: runtimeConfig.ips before args.cni.ips.
+func asked(raw []byte, ps *cniplugin.Problems) (at string, texts []string) {
 	var outer struct {
 		RuntimeConfig struct {
 			IPs []string `json:"ips"`
@@ -162,12 +172,12 @@ func exactFromConfig(raw []byte, pools []lease.Pool, ps *cniplugin.Problems) []n
 	}
 	if err := json.Unmarshal(raw, &outer); err != nil {
 		ps.Add("runtimeConfig.ips, args.cni.ips", "something else", "lists of addresses")
-		return nil
+		return "", nil
 	}
 	if ips := outer.RuntimeConfig.IPs; len(ips) > 0 {
-		return exact("runtimeConfig.ips", ips, pools, ps)
+		return "runtimeConfig.ips", ips
 	}
-	return exact("args.cni.ips", outer.Args.CNI.IPs, pools, ps)
+	return "args.cni.ips", outer.Args.CNI.IPs
 }
 
 // exact reads addresses with or without the length of their subnet.

@@ -5,9 +5,10 @@
 //
 // Job: the IPAM plugin of a conflist. It reads pools from the `ipam` object,
 // gives an attachment one address of each family of one pool, and remembers
-// it in a directory of the host. See README.md for the configuration.
+// it in a directory of the host. Where the pools are names or absent, it asks
+// weft-agent of the node instead. See README.md for the configuration.
 //
-// Non-goals: touching the kernel's network, Kubernetes, other hosts.
+// Non-goals: touching the kernel's network, speaking to an API server, other hosts.
 //
 // Failure model: ADD answers with addresses that are durably the attachment's,
 // or with a numbered error and nothing kept. DEL always ends well: a release
@@ -15,7 +16,13 @@
 // container. Killed at any instant, it leaves what was before or what was asked for.
 package main
 
-import "github.com/weft-cni/weft/libs/cniplugin"
+import (
+	"context"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/weft-cni/weft/libs/cniplugin"
+)
 
 func main() {
 	cniplugin.Main(plugin())
@@ -24,10 +31,16 @@ func main() {
 func plugin() cniplugin.Plugin[config] {
 	return cniplugin.Plugin[config]{
 		Name:    "weft-ipam",
-		About:   "gives interfaces addresses from pools, and remembers them on this host",
+		About:   "gives interfaces addresses from pools: of this host, or of the cluster through weft-agent",
 		Config:  readConfig,
 		Timeout: func(c config) timeout { return c.timeout },
-		Add:     add, Del: del, Check: check, GC: gc, Status: status,
+		Add: func(ctx context.Context, r *cniplugin.Request[config]) (*current.Result, error) {
+			if r.Config.cluster != nil {
+				return clusterAdd(ctx, r)
+			}
+			return add(ctx, r)
+		},
+		Del: either(del, clusterDel), Check: either(check, clusterCheck), GC: either(gc, clusterGC), Status: either(status, clusterStatus),
 		Extra: extra(),
 	}
 }

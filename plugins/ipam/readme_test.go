@@ -17,7 +17,7 @@ func TestReadmeNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{ipamConf{}, poolConf{}, familyConf{}} {
+	for _, v := range []any{ipamConf{}, poolConf{}, familyConf{}, clusterConf{}} {
 		for f := range reflect.TypeOf(v).Fields() {
 			key := f.Tag.Get("json")
 			if !strings.Contains(string(text), "| `"+key+"`") && !strings.Contains(string(text), ", `"+key+"` |") {

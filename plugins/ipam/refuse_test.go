@@ -41,7 +41,7 @@ func TestBadConfiguration(t *testing.T) {
 		"not canonical":        {pool4(`"subnet":"10.0.0.5/24"`), errcode.InvalidConfig, []string{"write 10.0.0.0/24"}},
 		"no family":            {`[{"name":"blue"}]`, errcode.InvalidConfig, []string{"ipv4, ipv6 or both"}},
 		"no pool":              {`[]`, errcode.InvalidConfig, []string{"ipam.pools", "at least one pool"}},
-		"a pool's name":        {`["blue"]`, errcode.InvalidConfig, []string{"ipam.pools[0]", `"blue"`, "weft-agent"}},
+		"a pool's name":        {`[{"name":"blue","ipv4":{"subnet":"10.0.0.0/24"}},"green"]`, errcode.InvalidConfig, []string{"ipam.pools[1]", `"green"`, "weft-agent"}},
 		"empty pool":           {pool4(`"subnet":"10.0.0.0/30","gateway":"10.0.0.1","exclude":["10.0.0.2"]`), errcode.InvalidConfig, []string{"without any address"}},
 		"duplicate names":      {`[{"name":"blue","ipv4":{"subnet":"10.0.0.0/24"}},{"name":"blue","ipv4":{"subnet":"10.0.1.0/24"}}]`, errcode.InvalidConfig, []string{"ipam.pools[1].name"}},
 		"pools overlap":        {`[{"name":"blue","ipv4":{"subnet":"10.0.0.0/24"}},{"name":"green","ipv4":{"subnet":"10.0.0.0/16"}}]`, errcode.InvalidConfig, []string{"ipam.pools[1].ipv4.ranges", "or another domain"}},
