@@ -76,6 +76,13 @@ func (p *proxy) misbehave(chance float64) {
 	p.chance = chance
 }
 
+// counts returns how often pieces were treated in each way.
+func (p *proxy) counts() [manners]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
+}
+
 func (p *proxy) next() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

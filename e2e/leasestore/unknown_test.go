@@ -78,8 +78,9 @@ func TestUnknownOutcomes(t *testing.T) {
 	}
 	wg.Wait()
 	bad.misbehave(0)
+	how := bad.counts()
 	t.Logf("%d of %d ADDs failed; passed %d, reply lost %d, cut after %d, cut before %d, late %d", failed, workers*each,
-		bad.done[pass], bad.done[loseReply], bad.done[cutAfter], bad.done[cutBefore], bad.done[late])
+		how[pass], how[loseReply], how[cutAfter], how[cutBefore], how[late])
 	pause(t.Context(), 2*time.Second) // what is late has come
 
 	debts := 0

@@ -125,25 +125,35 @@ func (s *Store) drawLarge(v *view, slack time.Duration) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// learnt is that an address was taken, or is about to be.
+type learnt struct {
+	at     time.Time
+	misses int // in a row: hints lag more than was thought
+}
+
 // avoids says whether the process knows better than to try the key, given a
 // hint that says that it is free.
 func (s *Store) avoids(k lease.Key, sh *sheet, slack time.Duration) bool {
 	now := s.now()
-	if e, ok := s.index.entries[k]; ok && (e.Until.IsZero() || now.Before(e.Until)) {
+	if e, ok := s.index.entries[k]; ok && (e.Until.IsZero() || now.Before(e.Until)) || s.claims[k] > 0 {
 		return true
 	}
-	at, ok := s.avoid[k]
+	l, ok := s.avoid[k]
 	if !ok {
 		return false
 	}
-	if s.picked[k] && now.Before(at.Add(pickFor)) {
+	if s.picked[k] && now.Before(l.at.Add(pickFor)) {
 		return true
 	}
-	if now.Before(at.Add(learntFor)) && !sh.since(at.Add(slack)) {
-		return true
+	if l.misses > 1 {
+		slack = behind << min(l.misses-1, 5)
 	}
-	delete(s.avoid, k)
-	return false
+	return now.Before(l.at.Add(learntFor)) && !sh.since(l.at.Add(slack))
+}
+
+// learnt records that a key is taken now, and how often that was a surprise.
+func (s *Store) learnt(k lease.Key, surprises int) {
+	s.avoid[k] = learnt{at: s.now(), misses: s.avoid[k].misses + surprises}
 }
 
 // again makes the next draw begin with all that the hint says is free.
@@ -157,7 +167,7 @@ func (s *Store) again(ring string) {
 
 func (s *Store) pick(k lease.Key) {
 	s.picked[k] = true
-	s.avoid[k] = s.now()
+	s.learnt(k, 0)
 	delete(s.offers, k)
 }
 
@@ -255,13 +265,13 @@ func (s *Store) missed(k lease.Key) {
 	defer s.mu.Unlock()
 	now := s.now()
 	if len(s.avoid) > 4*smallSet {
-		for old, at := range s.avoid {
-			if now.After(at.Add(pickFor)) {
+		for old, l := range s.avoid {
+			if now.After(l.at.Add(pickFor)) {
 				delete(s.avoid, old)
 			}
 		}
 	}
-	s.avoid[k] = now
+	s.learnt(k, 1)
 	delete(s.offers, k)
 	for _, v := range s.views {
 		if v.domain == k.Domain && v.set.Contains(k.Addr) {

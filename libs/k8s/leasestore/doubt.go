@@ -30,7 +30,7 @@ func (s *Store) addDoubt(k lease.Key, r lease.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doubts[k] = &doubt{record: r, since: s.now()}
-	s.avoid[k] = s.now()
+	s.learnt(k, 0)
 }
 
 func (s *Store) inDoubt(k lease.Key) bool {

@@ -144,7 +144,7 @@ func (s *Store) learn(l *v1alpha1.IPLease) (lease.Entry, error) {
 	} else {
 		delete(s.index.entries, e.Key)
 	}
-	s.avoid[e.Key] = s.now()
+	s.learnt(e.Key, 0)
 	return e, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/weft-cni/weft/libs/ipset"
 	"github.com/weft-cni/weft/libs/k8s/api/v1alpha1"
 	"github.com/weft-cni/weft/libs/k8s/hint"
@@ -24,8 +26,10 @@ const (
 	// While allocating, a hint is read again when it is older than this: of a
 	// pool with few free addresses, without a hint, and otherwise.
 	oldFew, oldNone, oldMany = 3 * time.Second, 5 * time.Second, 30 * time.Second
-	// hintLimit bounds the wait for something that is only a help.
-	hintLimit = 2 * time.Second
+	// hintLimit bounds the wait for something that is only a help. It is long: a
+	// server that takes seconds to read from memory is not helped by guesses,
+	// each of which may be a write in vain.
+	hintLimit = 10 * time.Second
 )
 
 // sheet is a hint as it was read; hint is nil when there is none.
@@ -101,16 +105,19 @@ func (s *Store) refresh(ctx context.Context, pool string, within time.Duration) 
 	ctx, cancel := context.WithTimeout(ctx, hintLimit)
 	defer cancel()
 	h, err := s.client.hint(ctx, pool)
-	if err != nil {
-		h = nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.flights, pool)
 	close(flight)
 	sh := &sheet{hint: h, read: s.now(), first: s.now()}
-	if old := s.sheets[pool]; old != nil && h != nil && old.hint != nil && old.hint.ResourceVersion == h.ResourceVersion {
-		sh.first = old.first
+	old := s.sheets[pool]
+	switch {
+	case apierrors.IsNotFound(err):
+		sh.hint = nil
+	case err != nil && old == nil:
+		sh.hint = nil
+	case err != nil, old != nil && old.hint != nil && old.hint.ResourceVersion == h.ResourceVersion:
+		sh.hint, sh.first = old.hint, old.first
 	}
 	s.sheets[pool] = sh
 	for _, v := range s.views {

@@ -48,7 +48,7 @@ type Store struct {
 	doubts  map[lease.Key]*doubt
 	picked  map[lease.Key]bool      // given by Choose, not yet claimed
 	claims  map[lease.Key]int       // claims under way
-	avoid   map[lease.Key]time.Time // taken or about to be, since when
+	avoid   map[lease.Key]learnt    // taken or about to be
 	offers  map[lease.Key]time.Time // freed, until when no hint may say so
 	views   map[string]*view        // by Want.Ring
 	sheets  map[string]*sheet       // by pool
@@ -76,7 +76,7 @@ func New(c Config) (*Store, error) {
 		doubts:  map[lease.Key]*doubt{},
 		picked:  map[lease.Key]bool{},
 		claims:  map[lease.Key]int{},
-		avoid:   map[lease.Key]time.Time{},
+		avoid:   map[lease.Key]learnt{},
 		offers:  map[lease.Key]time.Time{},
 		views:   map[string]*view{},
 		sheets:  map[string]*sheet{},
