@@ -30,6 +30,7 @@ const (
 
 const (
 	breakTries = 8  // rests that Choose tries to end before it gives up
+	patient    = 4  // misses in a row that Choose does not wait after
 	smallSet   = 64 // members of a set without a ring that Choose looks at
 )
 
@@ -43,6 +44,7 @@ type view struct {
 	// home is this node's share of the indexes, tried first.
 	homeFrom, homeTo uint64
 	misses           int // since the hint was read
+	row              int // misses since a claim last succeeded
 	random           *rand.Rand
 }
 
@@ -53,6 +55,9 @@ func (s *Store) Choose(ctx context.Context, w lease.Want) (netip.Addr, error) {
 	}
 	if w.Ring == "" {
 		return s.chooseFew(ctx, w)
+	}
+	if err := sleep(ctx, s.patience(w.Ring)); err != nil {
+		return netip.Addr{}, err
 	}
 	if s.needsHint(w) {
 		s.refresh(ctx, w.Pool, freshFor)
@@ -69,6 +74,19 @@ func (s *Store) Choose(ctx context.Context, w lease.Want) (netip.Addr, error) {
 		return a, nil
 	}
 	return netip.Addr{}, s.dry(w)
+}
+
+// patience is how long to wait before the next try after a row of misses: for a
+// hint that has caught up, on a server that has too much to do already.
+func (s *Store) patience(ring string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.views[ring]
+	if v == nil || v.row < patient {
+		return 0
+	}
+	most := 25 * time.Millisecond << min(v.row/2, 5)
+	return most/2 + time.Duration(v.random.Int64N(int64(most/2)))
 }
 
 // draw picks an address that is probably free, for the caller alone. A hint
@@ -145,8 +163,8 @@ func (s *Store) avoids(k lease.Key, sh *sheet, slack time.Duration) bool {
 	if s.picked[k] && now.Before(l.at.Add(pickFor)) {
 		return true
 	}
-	if l.misses > 1 {
-		slack = behind << min(l.misses-1, 5)
+	if slack > 0 && l.misses > 1 {
+		slack <<= min(l.misses-1, 5)
 	}
 	return now.Before(l.at.Add(learntFor)) && !sh.since(l.at.Add(slack))
 }
@@ -182,7 +200,7 @@ func (s *Store) view(w lease.Want) *view {
 	sum := seed.Sum(nil)
 	n := &view{domain: w.Domain, set: w.Set, digest: digest, sheet: sh}
 	if v != nil {
-		n.random = v.random
+		n.random, n.row = v.random, v.row
 	} else {
 		n.random = rand.New(rand.NewPCG(word(sum[:8]), word(sum[8:]))) //nolint:gosec // an order, no secret
 	}
@@ -242,6 +260,17 @@ func (s *Store) offer(k lease.Key) {
 	}
 }
 
+// won ends a row of misses.
+func (s *Store) won(k lease.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.views {
+		if v.domain == k.Domain && v.set.Contains(k.Addr) {
+			v.row = 0
+		}
+	}
+}
+
 // takePicked says whether the key is one that Choose gave.
 func (s *Store) takePicked(k lease.Key) bool {
 	s.mu.Lock()
@@ -276,6 +305,7 @@ func (s *Store) missed(k lease.Key) {
 	for _, v := range s.views {
 		if v.domain == k.Domain && v.set.Contains(k.Addr) {
 			v.misses++
+			v.row++
 		}
 	}
 }

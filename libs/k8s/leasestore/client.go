@@ -173,6 +173,9 @@ func tooBusy(err error) (time.Duration, bool) {
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

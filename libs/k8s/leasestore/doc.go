@@ -38,7 +38,10 @@
 // Choice. A node draws from what the pool's hint says is free, in a
 // pseudo-random order that its name seeds, first from its own share of the pool
 // when the hint knows the node's place; it leaves out what it has learnt since.
-// Sets that are too large for a hint's bitmap are drawn from at random.
+// Sets that are too large for a hint's bitmap are drawn from at random. After a
+// row of misses Choose waits a moment, longer each time, for a hint that has
+// caught up. What was found taken is tried again only when a newer hint says
+// that it is free.
 //
 // Non-goals: watching, caching other nodes' leases, tombstones and release
 // debts (the agent wraps the store with a lease.Graveyard on its disk), writing

@@ -96,6 +96,9 @@ func (s *Store) free(ctx context.Context, k lease.Key, brk bool) (free, rests bo
 func (s *Store) dry(w lease.Want) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if v := s.views[w.Ring]; v != nil {
+		v.row = 0
+	}
 	use, known := lease.Use{Total: w.Set.Size()}, int64(0)
 	now := s.now()
 	for k, e := range s.index.entries {

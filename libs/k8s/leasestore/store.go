@@ -97,6 +97,7 @@ func (s *Store) Claim(ctx context.Context, k lease.Key, r lease.Record) (lease.V
 		case err == nil:
 			v, err := s.keep(l)
 			s.claimed(k, v)
+			s.won(k)
 			return v, err
 		case errors.Is(err, lease.ErrUnknown):
 			s.addDoubt(k, r)
