@@ -29,6 +29,9 @@ run kube-apiserver --etcd-servers http://127.0.0.1:2379 --bind-address 0.0.0.0 -
 	--service-account-issuer https://kubernetes.default.svc.cluster.local --service-account-key-file "$pki/sa.crt" \
 	--service-account-signing-key-file "$pki/sa.key" --service-cluster-ip-range 10.96.0.0/16,fd00:96::/112 \
 	--kubelet-preferred-address-types InternalIP --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true
+# Asked before its roles are there, the API server refuses, and on a slow machine
+# the controller manager gives up.
+until [ "$("$K8S/kubectl" --kubeconfig "$pki/admin.conf" get --raw /readyz 2>/dev/null)" = ok ]; do sleep 0.1; done
 run kube-controller-manager --kubeconfig "$pki/controller-manager.conf" --use-service-account-credentials \
 	--service-account-private-key-file "$pki/sa.key" --root-ca-file "$pki/ca.crt" \
 	--allocate-node-cidrs=false --leader-elect=false --kube-api-qps 500 --kube-api-burst 1000

@@ -35,7 +35,7 @@ node_exec() {
 	name=$(basename "$WEFT_CLUSTER")-$1
 	if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
 		group=/sys/fs/cgroup/$name
-		mkdir -p "$group"
+		mkdir -p "$group/init"
 		read -ra controllers </sys/fs/cgroup/cgroup.controllers
 		for sub in "${controllers[@]}"; do echo "+$sub" >/sys/fs/cgroup/cgroup.subtree_control; done
 		echo "$BASHPID" >"$group/cgroup.procs"
@@ -52,5 +52,9 @@ node_exec() {
 			echo "$BASHPID" >"$group/cgroup.procs"
 		done </proc/1/cgroup
 	fi
-	exec unshare --mount --uts --ipc --net --pid --cgroup --fork --kill-child "$node_here/node.sh" "$1"
+	# The group is the root of its namespace. In version 2 a group with processes
+	# gives its controllers to none below it, so those from here on go one deeper.
+	# shellcheck disable=SC2016 # the inner shell's
+	exec unshare --cgroup bash -c '[ ! -d "$1/init" ] || echo $$ >"$1/init/cgroup.procs"
+		exec unshare --mount --uts --ipc --net --pid --fork --kill-child "${@:2}"' - "$group" "$node_here/node.sh" "$1"
 }

@@ -16,9 +16,6 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 if [ "$(grep -c : /proc/self/cgroup)" = 1 ]; then
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
-	# A group with processes gives its controllers to no group below it.
-	mkdir -p /sys/fs/cgroup/init
-	while read -r pid; do echo "$pid" >/sys/fs/cgroup/init/cgroup.procs; done </sys/fs/cgroup/cgroup.procs
 	read -ra controllers </sys/fs/cgroup/cgroup.controllers
 	for c in "${controllers[@]}"; do echo "+$c" >/sys/fs/cgroup/cgroup.subtree_control; done
 else

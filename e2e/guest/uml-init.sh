@@ -46,6 +46,7 @@ mount -t tmpfs tmpfs /lib/modules
 [ -z "$modules" ] || modprobe -q ipv6
 mount -t hostfs -o "$out" none /out || fail "no $out"
 busybox ip link set lo up
+busybox hostname weft-guest
 read -r up _ </proc/uptime
 echo "guest: Linux $(uname -r) on $(nproc) CPU after ${up}s"
 sh /out/command </dev/null
