@@ -142,7 +142,7 @@ func (p *proxy) serve(ctx context.Context, client net.Conn) {
 			return
 		}
 		if how == loseReply {
-			pause(ctx, 50*time.Millisecond)
+			pause(ctx, 250*time.Millisecond)
 		}
 		if how == cutAfter || how == loseReply {
 			return

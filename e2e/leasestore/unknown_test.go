@@ -23,7 +23,7 @@ func TestUnknownOutcomes(t *testing.T) {
 	t.Parallel()
 	server := api.Start(t)
 	bad, via := newProxy(t, server)
-	const workers, each = 4, 60
+	const workers, each = 4, 45
 	var ahead atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	node := clockedNode(t, via, leasestore.Unique("node"), now)
@@ -35,11 +35,12 @@ func TestUnknownOutcomes(t *testing.T) {
 
 	var mu sync.Mutex
 	has, failed, owed := map[string]netip.Addr{}, 0, map[string]bool{}
-	// For certain: the server does what it is asked, and nobody is told. What
-	// comes of these pods is nothing: their ADDs fail.
+	// First the server does what it is asked, if it is quick, and nobody is told.
 	bad.always(loseReply)
-	for i := range 12 {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	client := leasestore.Client(t, server)
+	strays := func() int { return len(held(t, leasestore.Leases(t.Context(), t, client, pool.Name))) - len(has) }
+	for i := 0; i < 40 && strays() < 3; i++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		pod := fmt.Sprint(pool.Name, "-lost-", i)
 		if g, err := node.Add(ctx, pod, pool); err == nil {
 			has[pod] = g.Addrs[0]
@@ -92,8 +93,7 @@ func TestUnknownOutcomes(t *testing.T) {
 			}
 		}
 	}
-	client := leasestore.Client(t, server)
-	stray := len(held(t, leasestore.Leases(t.Context(), t, client, pool.Name))) - len(has)
+	stray := strays()
 	left, err := s.Settle(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -104,8 +104,8 @@ func TestUnknownOutcomes(t *testing.T) {
 	if err != nil || again != 0 {
 		t.Errorf("%d keys are still in doubt, %v", again, err)
 	}
-	if stray == 0 {
-		t.Error("no claim was made without its maker's knowledge: the test has shown nothing")
+	if left == 0 {
+		t.Error("no claim was in doubt: the test has shown nothing")
 	}
 
 	byAddr := map[netip.Addr]string{}

@@ -172,3 +172,41 @@ func TestDoubtAndSuccess(t *testing.T) {
 		t.Errorf("the lease in use was released %d times", n)
 	}
 }
+
+// TestSettleReleases claims from a server that does what it is asked and says
+// that it failed: nobody knows of the lease until Settle looks.
+func TestSettleReleases(t *testing.T) {
+	t.Parallel()
+	k, r := sample()
+	var deletes atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		l := object(k, r)
+		l.UID, l.Generation, l.ResourceVersion = "u", 1, "7"
+		l.APIVersion, l.Kind = "weft.dev/v1alpha1", "IPLease"
+		switch req.Method {
+		case http.MethodPost:
+			status(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, 0)
+			return
+		case http.MethodDelete:
+			deletes.Add(1)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Success"}`)
+			return
+		case http.MethodPatch:
+			l.Finalizers, l.ResourceVersion = nil, "8"
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(l)
+	}))
+	t.Cleanup(server.Close)
+	s, err := New(Config{Server: &rest.Config{Host: server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Claim(t.Context(), k, r); !errors.Is(err, lease.ErrUnknown) {
+		t.Fatalf("claim: %v", err)
+	}
+	if left, err := s.Settle(t.Context()); left != 0 || err != nil || deletes.Load() != 1 {
+		t.Errorf("settle: %d left, %v, %d deletes, want 1", left, err, deletes.Load())
+	}
+}
