@@ -90,7 +90,7 @@ func TestPayer(t *testing.T) {
 		var mu sync.Mutex
 		tries, delivered, down := 0, []string{}, true
 		p := &payer{debts: owed, bootID: "now", now: time.Now, log: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1)}
-		p.release = func(_ context.Context, in agentapi.Release) error {
+		p.release = func(_ context.Context, in agentapi.Release, _ func() bool) error {
 			mu.Lock()
 			defer mu.Unlock()
 			tries++
@@ -150,6 +150,30 @@ func TestForgive(t *testing.T) {
 		if _, ok, err := p.debts.Load(wire("c")); ok != c.left || err != nil {
 			t.Errorf("an ADD that began at %d: the debt of 50 is there: %v, %v", c.began, ok, err)
 		}
+	}
+}
+
+// TestForgivenMeanwhile lets an ADD of the same attachment come between the look
+// into the folder and the delivery.
+func TestForgivenMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := &payer{debts: debts.Open(t.TempDir()), bootID: "now", now: time.Now, log: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1)}
+	if err := p.owe(agentapi.Release{ID: wire("c"), Began: 50}); err != nil {
+		t.Fatal(err)
+	}
+	released := 0
+	p.release = func(_ context.Context, _ agentapi.Release, still func() bool) error {
+		if still() {
+			released++
+		}
+		p.forgive(wire("c"), 51)
+		if still() {
+			released += 10
+		}
+		return nil
+	}
+	if err := p.round(t.Context()); err != nil || released != 1 {
+		t.Errorf("%d, %v: want it wanted before and not after", released, err)
 	}
 }
 

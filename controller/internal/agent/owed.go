@@ -77,7 +77,9 @@ type payer struct {
 	bootID  string
 	now     func() time.Time
 	log     *slog.Logger
-	release func(context.Context, agentapi.Release) error
+	// release delivers, unless still says, once nobody else works on the
+	// attachment, that there is nothing to deliver any more.
+	release func(ctx context.Context, in agentapi.Release, still func() bool) error
 	kick    chan struct{}
 
 	mu   sync.Mutex
@@ -186,7 +188,11 @@ func (p *payer) pay(ctx context.Context, o debts.Owed) error {
 	if o.BootID != p.bootID {
 		began = 0 // of another boot: no ADD of this one is older
 	}
-	if err := p.release(ctx, agentapi.Release{ID: o.ID, Began: began}); err != nil {
+	still := func() bool {
+		_, owed, err := p.debts.Load(o.ID)
+		return owed || err != nil
+	}
+	if err := p.release(ctx, agentapi.Release{ID: o.ID, Began: began}, still); err != nil {
 		return err
 	}
 	p.log.Info("a release that was owed is delivered", slog.String("network", o.Network), slog.String("container", o.ContainerID), slog.String("ifname", o.IfName))

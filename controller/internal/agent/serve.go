@@ -60,7 +60,7 @@ func (a *agent) Release(ctx context.Context, in agentapi.Release) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, deliverFor)
 	defer cancel()
-	err := a.releaseNow(ctx, in)
+	err := a.releaseNow(ctx, in, func() bool { return true })
 	if err == nil {
 		return nil
 	}
@@ -68,13 +68,16 @@ func (a *agent) Release(ctx context.Context, in agentapi.Release) error {
 	return a.payer.owe(in)
 }
 
-// releaseNow delivers a release.
-func (a *agent) releaseNow(ctx context.Context, in agentapi.Release) error {
+// releaseNow delivers a release, if it is still wanted when its turn comes.
+func (a *agent) releaseNow(ctx context.Context, in agentapi.Release, still func() bool) error {
 	unlock, err := a.locks.lock(ctx, in.ID)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if !still() {
+		return nil
+	}
 	return a.engine.Release(ctx, lease.ID(in.ID), in.Began)
 }
 
