@@ -45,7 +45,7 @@ func fill(h *v1alpha1.FamilyHint, t *tally) {
 	h.Free = strconv.FormatUint(t.free(), 10)
 	if t.taken != nil {
 		t.taken.RunOptimize()
-		h.Taken, _ = t.taken.ToBytes() //nolint:errcheck // writing to memory cannot fail.
+		h.Taken, _ = t.taken.ToBytes() // writing to memory cannot fail
 	}
 	for a, until := range t.rests {
 		h.Rests = append(h.Rests, v1alpha1.HintRest{Address: a.String(), Until: metav1.NewTime(until)})

@@ -29,17 +29,24 @@ const (
 // The reasons of its conditions.
 const (
 	// Of Ready: True.
+
 	ReasonReady         = "Ready"
 	ReasonLeasesOutside = "LeasesOutside" // and leases lie outside what the pool hands out now
+
 	// Of Ready: False, in the order in which they count.
+
 	ReasonDeleting  = "Deleting"
 	ReasonInvalid   = "Invalid"
 	ReasonSuspended = "Suspended"
+
 	// Of Exhausted.
+
 	ReasonAvailable   = "Available"
 	ReasonAllHeld     = "AllHeld"     // True
 	ReasonOnlyResting = "OnlyResting" // True where cooldownPolicy is Strict
+
 	// Of Overlaps.
+
 	ReasonSharedAddresses = "SharedAddresses"
 	ReasonNoneShared      = "NoneShared"
 )

@@ -84,7 +84,7 @@ func (t *tally) freeRanges(n int) []ipset.Range {
 			}
 			to := t.lastFree(from, r.To())
 			out = append(out, ipset.Range{})
-			out[len(out)-1], _ = ipset.Parse(from.String() + "-" + to.String()) //nolint:errcheck // in order, of one family.
+			out[len(out)-1], _ = ipset.Parse(from.String() + "-" + to.String()) // in order, of one family
 			if to == r.To() {
 				break
 			}

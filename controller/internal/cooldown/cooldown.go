@@ -75,7 +75,7 @@ func (r *Reconciler) end(ctx context.Context, name string) (time.Duration, error
 	if err != nil {
 		return 0, fmt.Errorf("end the rest of %s: %w", name, err)
 	}
-	r.Log.Debug("ended a rest", "lease", name, "late_seconds", r.Now().Sub(until(l)).Seconds())
+	r.Log.Debug("ended a rest", slog.String("lease", name), slog.Float64("late_seconds", r.Now().Sub(until(l)).Seconds()))
 	return 0, nil
 }
 

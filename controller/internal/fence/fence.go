@@ -192,7 +192,7 @@ func (r *Reconciler) free(ctx context.Context, node, why string, o *observation,
 		}
 	}
 	if n > 0 {
-		r.Log.Info("released the addresses of a node", "node", node, "addresses", n, "why", why)
+		r.Log.Info("released the addresses of a node", slog.String("node", node), slog.Int("addresses", n), slog.String("why", why))
 	}
 	return errors.Join(errs...)
 }

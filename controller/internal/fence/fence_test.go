@@ -26,6 +26,7 @@ import (
 
 // world is a cluster of a few maps.
 type world struct {
+	t      *testing.T
 	mu     sync.Mutex
 	nodes  map[string]*corev1.Node
 	leases map[string]*v1alpha1.IPLease // by name; all on the node "gone"
@@ -95,10 +96,10 @@ func node(ready corev1.ConditionStatus, taints ...string) *corev1.Node {
 }
 
 // play runs a story against a reconciler that looks again after five minutes.
-func play(t *testing.T, story func(t *testing.T, w *world, r *fence.Reconciler)) {
+func play(t *testing.T, story func(w *world, r *fence.Reconciler)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{nodes: map[string]*corev1.Node{}, leases: map[string]*v1alpha1.IPLease{}}
+		w := &world{t: t, nodes: map[string]*corev1.Node{}, leases: map[string]*v1alpha1.IPLease{}}
 		r := fence.New(&fence.Reconciler{
 			Cluster: w, Leases: w.on, Apart: 5 * time.Minute, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 			Known: func(name string) bool {
@@ -110,29 +111,29 @@ func play(t *testing.T, story func(t *testing.T, w *world, r *fence.Reconciler))
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() { r.Run(ctx) })
-		story(t, w, r)
+		story(w, r)
 		cancel()
 		all.Wait()
 	})
 }
 
-func (w *world) wantFreed(t *testing.T, after time.Duration, want ...string) {
-	t.Helper()
+func (w *world) wantFreed(after time.Duration, want ...string) {
+	w.t.Helper()
 	time.Sleep(after) //nolint:forbidigo // the clock of a synctest bubble.
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if d := cmp.Diff(want, w.freed); d != "" {
-		t.Error(d)
+		w.t.Error(d)
 	}
 }
 
 func TestAbsent(t *testing.T) {
 	t.Parallel()
-	play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+	play(t, func(w *world, r *fence.Reconciler) {
 		r.See(w.put("a", 1))
-		w.wantFreed(t, 4*time.Minute+59*time.Second)
-		w.wantFreed(t, 2*time.Second, "a")
+		w.wantFreed(4*time.Minute + 59*time.Second)
+		w.wantFreed(2*time.Second, "a")
 		if w.looks != 2 {
 			t.Errorf("%d looks, want 2", w.looks)
 		}
@@ -141,54 +142,54 @@ func TestAbsent(t *testing.T) {
 
 func TestBackBeforeTheSecondLook(t *testing.T) {
 	t.Parallel()
-	play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+	play(t, func(w *world, r *fence.Reconciler) {
 		r.See(w.put("a", 1))
-		w.wantFreed(t, 3*time.Minute)
+		w.wantFreed(3 * time.Minute)
 		r.SeeNode(w.set(node(corev1.ConditionTrue)))
-		w.wantFreed(t, time.Minute)
+		w.wantFreed(time.Minute)
 		w.set(nil)
 		r.Missed("gone")
-		w.wantFreed(t, 4*time.Minute) // five from the first, which does not count any more
-		w.wantFreed(t, 2*time.Minute, "a")
+		w.wantFreed(4 * time.Minute) // five from the first, which does not count any more
+		w.wantFreed(2*time.Minute, "a")
 	})
 }
 
 func TestThereOnTheSecondLook(t *testing.T) {
 	t.Parallel()
-	play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+	play(t, func(w *world, r *fence.Reconciler) {
 		r.See(w.put("a", 1))
-		w.wantFreed(t, time.Minute)
+		w.wantFreed(time.Minute)
 		w.set(node(corev1.ConditionFalse)) // and no watch says so
-		w.wantFreed(t, time.Hour)
+		w.wantFreed(time.Hour)
 	})
 }
 
 func TestTakenSince(t *testing.T) {
 	t.Parallel()
-	play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+	play(t, func(w *world, r *fence.Reconciler) {
 		r.See(w.put("a", 1))
 		r.See(w.put("b", 1))
-		w.wantFreed(t, time.Minute)
+		w.wantFreed(time.Minute)
 		r.See(w.put("b", 2)) // another sandbox took it over
 		r.See(w.put("c", 1))
-		w.wantFreed(t, 5*time.Minute, "a")
-		w.wantFreed(t, 5*time.Minute, "a", "b", "c")
+		w.wantFreed(5*time.Minute, "a")
+		w.wantFreed(5*time.Minute, "a", "b", "c")
 	})
 }
 
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
-	play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+	play(t, func(w *world, r *fence.Reconciler) {
 		r.See(w.put("a", 1))
-		w.wantFreed(t, time.Minute)
+		w.wantFreed(time.Minute)
 		w.mu.Lock()
 		w.down = true
 		w.mu.Unlock()
-		w.wantFreed(t, time.Hour)
+		w.wantFreed(time.Hour)
 		w.mu.Lock()
 		w.down = false
 		w.mu.Unlock()
-		w.wantFreed(t, 2*time.Minute, "a")
+		w.wantFreed(2*time.Minute, "a")
 	})
 }
 
@@ -208,11 +209,11 @@ func TestFenced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+			play(t, func(w *world, r *fence.Reconciler) {
 				w.set(c.node)
 				r.See(w.put("a", 1))
 				r.SeeNode(c.node)
-				w.wantFreed(t, time.Hour, c.want...)
+				w.wantFreed(time.Hour, c.want...)
 			})
 		})
 	}
@@ -221,22 +222,22 @@ func TestFenced(t *testing.T) {
 // TestTakenAfterTheFence leaves alone what a fenced node claims: it is not off.
 func TestTakenAfterTheFence(t *testing.T) {
 	t.Parallel()
-	play(t, func(t *testing.T, w *world, r *fence.Reconciler) {
+	play(t, func(w *world, r *fence.Reconciler) {
 		off := w.set(node(corev1.ConditionFalse, "node.kubernetes.io/out-of-service"))
 		w.put("a", 1)
 		w.mu.Lock()
 		w.races = 1
 		w.mu.Unlock()
 		r.SeeNode(off)
-		w.wantFreed(t, time.Minute)
+		w.wantFreed(time.Minute)
 		w.put("b", 1)
 		r.SeeNode(off)
-		w.wantFreed(t, time.Minute, "a")
+		w.wantFreed(time.Minute, "a")
 		r.SeeNode(off)
-		w.wantFreed(t, time.Hour, "a")
+		w.wantFreed(time.Hour, "a")
 		r.SeeNode(w.set(node(corev1.ConditionTrue))) // back, and off again
 		synctest.Wait()
 		r.SeeNode(w.set(off))
-		w.wantFreed(t, time.Minute, "a", "b")
+		w.wantFreed(time.Minute, "a", "b")
 	})
 }

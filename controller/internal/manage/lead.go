@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +63,7 @@ func (r *replica) lead(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return nil
 	}
-	r.log.Info("has seen everything", "leases", len(see.Leases.GetStore().ListKeys()), "seconds", time.Since(began).Seconds())
+	r.log.Info("has seen everything", slog.Int("leases", len(see.Leases.GetStore().ListKeys())), slog.Float64("seconds", time.Since(began).Seconds()))
 	r.ready.Store(true)
 	all.Go(func() { l.pools.Run(ctx, countWorkers) })
 	all.Go(func() { l.rests.Run(ctx, restWorkers) })
@@ -78,15 +80,15 @@ func (l *leader) wire() {
 			slices.Sort(names)
 			return names
 		},
-		Now: time.Now, Instance: l.config.Identity, Log: l.log.With("work", "pools"),
+		Now: time.Now, Instance: l.config.Identity, Log: l.log.With(slog.String("work", "pools")),
 	})
 	l.rests = cooldown.New(&cooldown.Reconciler{
-		Lease: get[v1alpha1.IPLease](l.see.Leases), Write: l.cluster, Now: time.Now, Log: l.log.With("work", "cooldown"),
+		Lease: get[v1alpha1.IPLease](l.see.Leases), Write: l.cluster, Now: time.Now, Log: l.log.With(slog.String("work", "cooldown")),
 	})
 	node := get[corev1.Node](l.see.Nodes)
 	l.nodes = fence.New(&fence.Reconciler{
 		Cluster: l.cluster, Leases: l.leasesOn, Known: func(name string) bool { return node(name) != nil },
-		Apart: l.config.NodeGone, Now: time.Now, Log: l.log.With("work", "fence"),
+		Apart: l.config.NodeGone, Now: time.Now, Log: l.log.With(slog.String("work", "fence")),
 	})
 }
 
@@ -97,7 +99,7 @@ func get[T any](i cache.SharedIndexInformer) func(name string) *T {
 		if err != nil || !ok {
 			return nil
 		}
-		t, _ := obj.(any).(*T)
+		t, _ := obj.(*T)
 		return t
 	}
 }
@@ -112,15 +114,8 @@ func (l *leader) leasesOn(node string) (out []*v1alpha1.IPLease) {
 			out = append(out, x)
 		}
 	}
-	slices.SortFunc(out, func(a, b *v1alpha1.IPLease) int { return cmpNames(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b *v1alpha1.IPLease) int { return strings.Compare(a.Name, b.Name) })
 	return out
-}
-
-func cmpNames(a, b string) int {
-	if a < b {
-		return -1
-	}
-	return 1
 }
 
 // listen tells the census and the reconcilers what the watches tell.
@@ -140,7 +135,7 @@ func (l *leader) listen() (synced []cache.InformerSynced, err error) {
 func (l *leader) seeLease(x *v1alpha1.IPLease) {
 	counted, err := census.Of(x)
 	if err != nil { // its name says no address; CEL allows none such
-		l.log.Warn("a lease that cannot be read is not counted", "lease", x.Name, "err", err)
+		l.log.Warn("a lease that cannot be read is not counted", slog.String("lease", x.Name), slog.Any("err", err))
 		return
 	}
 	l.pools.Touch(l.book.Put(counted)...)

@@ -103,7 +103,7 @@ func (r *replica) run(ctx context.Context) error {
 		resign()
 	})()
 	r.ready.Store(true)
-	r.log.Info("stands by", "identity", r.config.Identity)
+	r.log.Info("stands by", slog.String("identity", r.config.Identity))
 	elector.Run(candidacy)
 	working.Lock()
 	defer working.Unlock()
@@ -133,8 +133,8 @@ func (r *replica) elector(watchdog *leaderelection.HealthzAdaptor, lead func(con
 		WatchDog:        watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: lead,
-			OnStoppedLeading: func() { r.log.Info("does not lead any more", "identity", r.config.Identity) },
-			OnNewLeader:      func(id string) { r.log.Info("leads", "leader", id) },
+			OnStoppedLeading: func() { r.log.Info("does not lead any more", slog.String("identity", r.config.Identity)) },
+			OnNewLeader:      func(id string) { r.log.Info("leads", slog.String("leader", id)) },
 		},
 	})
 }

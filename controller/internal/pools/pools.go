@@ -258,7 +258,7 @@ func (r *Reconciler) tell(ctx context.Context, p *v1alpha1.IPPool, was *known, b
 		was.told[reason] = now
 		err := r.Write.Tell(ctx, cluster.Event{Pool: p, Warning: warning, Reason: reason, Action: "Count", Note: c.Message, At: now, By: r.Instance})
 		if err != nil {
-			r.Log.Warn("lost an event", "pool", p.Name, "reason", reason, "err", err)
+			r.Log.Warn("lost an event", slog.String("pool", p.Name), slog.String("reason", reason), slog.Any("err", err))
 		}
 	}
 }

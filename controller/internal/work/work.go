@@ -57,7 +57,7 @@ func next[K comparable](ctx context.Context, q Queue[K], log *slog.Logger, do Do
 	case ctx.Err() != nil:
 		return false
 	case err != nil:
-		log.Warn("will be tried again", "key", key, "err", err)
+		log.Warn("will be tried again", slog.Any("key", key), slog.Any("err", err))
 		q.AddRateLimited(key)
 		return true
 	case again > 0:
