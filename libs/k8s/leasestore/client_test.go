@@ -27,9 +27,9 @@ func status(w http.ResponseWriter, code int, reason metav1.StatusReason, after i
 		w.Header().Set("Retry-After", fmt.Sprint(after))
 	}
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(metav1.Status{
-		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: reason, Code: int32(code), //nolint:gosec // a status
-		Message: fmt.Sprintf("%s not found", reason), Details: &metav1.StatusDetails{RetryAfterSeconds: int32(after)}, //nolint:gosec // a second
+	_ = json.NewEncoder(w).Encode(metav1.Status{ //nolint:errchkjson // a test server
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: reason, Code: int32(code),
+		Message: fmt.Sprintf("%s not found", reason), Details: &metav1.StatusDetails{RetryAfterSeconds: int32(after)},
 	})
 }
 
@@ -59,7 +59,7 @@ func TestAnswers(t *testing.T) {
 			status(w, http.StatusGatewayTimeout, metav1.StatusReasonTimeout, 0)
 			return true
 		}},
-		{name: "hung up", requests: 1, unknown: true, answer: func(w http.ResponseWriter, _ int64) bool {
+		{name: "hung up", requests: 1, unknown: true, answer: func(http.ResponseWriter, int64) bool {
 			panic(http.ErrAbortHandler)
 		}},
 		{name: "forbidden", requests: 1, fails: true, answer: func(w http.ResponseWriter, _ int64) bool {
