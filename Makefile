@@ -60,6 +60,10 @@ test-unit: ## Each module alone (GOWORK=off): vet and build; the repository's ow
 bench-ipam: plugins ## weft-ipam against host-local, whole plugins, one table with the budgets.
 	@cd e2e && GOWORK=off go run ./bench/ipam
 
+.PHONY: bench-ipam-cluster
+bench-ipam-cluster: ## The lease store of a cluster beside a bare create, at 1, 10 and 100 nodes.
+	@e2e/bench/cluster/bench.sh
+
 .PHONY: bench-coordinator
 bench-coordinator: plugins ## weft-coordinator's ADD step by step, with the budgets.
 	@cd plugins/coordinator && WEFT_BENCH=1 GOWORK=off go test -count=1 -run '^TestBudget$$' -v .

@@ -15,7 +15,7 @@ GUEST_PKGS ?= ./libs/cnitest ./libs/journal ./libs/netns ./libs/netplan/... ./li
 	./e2e/datapath ./e2e/kernel/...
 SRIOV_PKGS ?= ./e2e/kernel/device
 # Packages of the module e2e that ask api.Start for a server.
-API_PKGS   ?= ./api
+API_PKGS   ?= ./api ./leasestore ./agent ./controller
 N          ?= 2
 
 .PHONY: test-netns
