@@ -49,8 +49,6 @@ func TestMain(m *testing.M) { nettest.Main(m) }
 const root = "../.."
 
 // built makes the two programs once.
-//
-//nolint:gochecknoglobals // one build per test process
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "weft-agent-bin-")
 	if err != nil {
@@ -58,7 +56,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	for from, pkg := range map[string]string{"controller": "./cmd/weft-agent", "plugins/ipam": "."} {
 		name := map[string]string{"controller": "weft-agent", "plugins/ipam": "weft-ipam"}[from]
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), pkg) //nolint:noctx,gosec // our own
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), pkg)
 		cmd.Dir = filepath.Join(root, from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -70,8 +68,6 @@ var built = sync.OnceValues(func() (string, error) {
 
 // uplink gives the test's own network namespace a default route, without which
 // kube-apiserver does not start.
-//
-//nolint:gochecknoglobals // one namespace per test process
 var uplink = sync.OnceValue(func() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "uplink"
@@ -93,8 +89,6 @@ type world struct {
 }
 
 // installed puts the agent's rights and policy into the cluster once.
-//
-//nolint:gochecknoglobals // one API server per test process
 var installed sync.Map
 
 func newWorld(t *testing.T) *world {
@@ -107,7 +101,7 @@ func newWorld(t *testing.T) *world {
 	if w.any, err = dynamic.NewForConfig(w.server); err != nil {
 		t.Fatal(err)
 	}
-	once, _ := installed.LoadOrStore(w.server.Host, sync.OnceValue(func() error { return w.install(context.Background()) }))
+	once, _ := installed.LoadOrStore(w.server.Host, sync.OnceValue(func() error { return w.install(context.WithoutCancel(t.Context())) }))
 	if err := once.(func() error)(); err != nil {
 		t.Fatal(err)
 	}
@@ -274,26 +268,24 @@ type node struct {
 	*world
 	name, dir, socket, state string
 	gate                     *gate
-	flags                    []string
 	cmd                      *exec.Cmd
 	log                      *lockedBuffer
 }
 
 // newNode makes a node and starts its agent.
-func (w *world) newNode(t *testing.T, flags ...string) *node {
+func (w *world) newNode(t *testing.T) *node {
 	t.Helper()
-	bin, err := built()
-	if err != nil {
+	if _, err := built(); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "weft-node-")
+	dir, err := os.MkdirTemp("", "weft-node-") //nolint:usetesting // a socket's path has 107 characters at most
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	n := &node{
 		T: t, world: w, name: leasestore.Unique("node"), dir: dir, socket: filepath.Join(dir, "agent.sock"), state: filepath.Join(dir, "state"),
-		gate: newGate(t, w.server), flags: flags, log: &lockedBuffer{},
+		gate: newGate(t, w.server), log: &lockedBuffer{},
 	}
 	w.must(t, map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": n.name, "labels": map[string]any{"rack": "r7"}}})
 	config := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: %q, certificate-authority-data: %s}}]\n"+
@@ -301,7 +293,6 @@ func (w *world) newNode(t *testing.T, flags ...string) *node {
 	if err := os.WriteFile(filepath.Join(dir, "kubeconfig"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_ = bin
 	n.start()
 	t.Cleanup(func() {
 		n.kill()
@@ -316,11 +307,11 @@ func (w *world) newNode(t *testing.T, flags ...string) *node {
 func (n *node) start() {
 	n.Helper()
 	bin, _ := built()
-	args := append([]string{
+	args := []string{
 		"--node", n.name, "--socket", n.socket, "--state-dir", n.state,
 		"--kubeconfig", filepath.Join(n.dir, "kubeconfig"), "--sweep-interval", "1s", "--api-silence", "2s",
-	}, n.flags...)
-	n.cmd = exec.Command(filepath.Join(bin, "weft-agent"), args...) //nolint:noctx,gosec // ended by kill
+	}
+	n.cmd = exec.Command(filepath.Join(bin, "weft-agent"), args...) //nolint:noctx // ended by kill
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
@@ -384,7 +375,7 @@ func (n *node) run(ctx context.Context, verb string, s sandbox, ipam, extra stri
 	if err != nil {
 		n.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "weft-ipam")) //nolint:gosec // ours
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "weft-ipam"))
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"lan","type":"macvlan",%s"ipam":{"type":"weft-ipam","agent":%q,"stateDir":%q%s}}`, extra, n.socket, n.state, ipam))
 	args := "IgnoreUnknown=1"
 	if s.pod != nil {

@@ -21,9 +21,7 @@ import (
 	"github.com/weft-cni/weft/libs/errcode"
 )
 
-func id(container string) agentapi.ID {
-	return agentapi.ID{Network: "lan", ContainerID: container, IfName: "eth0"}
-}
+func id() agentapi.ID { return agentapi.ID{Network: "lan", ContainerID: "c", IfName: "eth0"} }
 
 // TestVerbs sends everything that a request can hold there and back.
 func TestVerbs(t *testing.T) {
@@ -45,11 +43,11 @@ func TestVerbs(t *testing.T) {
 	c := agentapi.Client{Socket: socket}
 	asked := []any{
 		agentapi.Allocate{
-			ID: id("c"), Pod: agentapi.Pod{Namespace: "shop", Name: "web", UID: "u"}, NetnsInode: 4026532000, Began: 90 * time.Second,
+			ID: id(), Pod: agentapi.Pod{Namespace: "shop", Name: "web", UID: "u"}, NetnsInode: 4026532000, Began: 90 * time.Second,
 			Pools: []string{"blue", "g*"}, IPs: []string{"192.0.2.7/24"}, IPsFrom: "runtimeConfig.ips",
 		},
-		agentapi.Check{ID: id("c")},
-		agentapi.Release{ID: id("c"), Began: time.Minute},
+		agentapi.Check{ID: id()},
+		agentapi.Release{ID: id(), Began: time.Minute},
 		agentapi.GC{Network: "lan", Valid: []agentapi.ID{{ContainerID: "d", IfName: "eth0"}}},
 		agentapi.Status{Pools: []string{"blue"}, OnExhaustion: true},
 	}
@@ -82,7 +80,7 @@ func TestErrorsTravel(t *testing.T) {
 		OnStatus:  func(context.Context, agentapi.Status) error { return context.DeadlineExceeded },
 	})
 	c := agentapi.Client{Socket: socket}
-	_, err := c.Allocate(t.Context(), agentapi.Allocate{ID: id("c")})
+	_, err := c.Allocate(t.Context(), agentapi.Allocate{ID: id()})
 	if e := errcode.Of(err); e.Code != 100 || e.Msg != "no free address: pool blue IPv4 5/5 used" || e.Details != "blue is full" {
 		t.Errorf("Allocate: %+v", e)
 	}
@@ -154,7 +152,9 @@ func TestTheDeadlineTravels(t *testing.T) {
 	if !errors.As(err, &u) || !u.Sent || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("the agent's context ended without a reason")
+	}
 	if d := <-limit; d > 100*time.Millisecond {
 		t.Errorf("the agent had %v", d)
 	}
@@ -178,7 +178,7 @@ func TestRubbish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)) //nolint:gosec // short
+		_, _ = conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
 		answer, err := io.ReadAll(conn)
 		if err != nil || !strings.Contains(string(answer), `"code":`) || len(answer) < 8 {
 			t.Errorf("%q was answered %q, %v", body, answer, err)

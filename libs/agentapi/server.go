@@ -98,7 +98,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		under.Wait()
 		end.Stop()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the listener was closed because Serve is to end
+			return nil
 		}
 		return errors.Join(fmt.Errorf("accept: %w", err), l.Close())
 	}
@@ -205,7 +205,7 @@ func rootOnly(conn *net.UnixConn) error {
 	var who *syscall.Ucred
 	var whoErr error
 	err = raw.Control(func(fd uintptr) {
-		who, whoErr = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED) //nolint:gosec // a file descriptor
+		who, whoErr = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	})
 	if err := errors.Join(err, whoErr); err != nil {
 		return errcode.Wrap(errcode.IO, err, "the agent cannot see who asks")

@@ -28,7 +28,7 @@ func (nothing) Status(context.Context, Status) error                   { return 
 // serveVersion serves in a version of the protocol.
 func serveVersion(t *testing.T, version int) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "weft-agent-")
+	dir, err := os.MkdirTemp("", "weft-agent-") //nolint:usetesting // the kernel takes 107 characters
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func serveVersion(t *testing.T, version int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -73,14 +73,14 @@ func TestRootOnly(t *testing.T) {
 		t.Skip("needs root, to become somebody else")
 	}
 	socket := serveVersion(t, 1)
-	if err := os.Chmod(filepath.Dir(socket), 0o755); err != nil { //nolint:gosec // on purpose
+	if err := os.Chmod(filepath.Dir(socket), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	st, err := os.Stat(socket)
 	if err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode is %v, %v", st.Mode(), err)
 	}
-	if err := os.Chmod(socket, 0o666); err != nil { //nolint:gosec // on purpose
+	if err := os.Chmod(socket, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	res := make(chan Response, 1)

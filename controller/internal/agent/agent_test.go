@@ -7,7 +7,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -113,7 +116,7 @@ func TestPayer(t *testing.T) {
 		if err := p.owe(agentapi.Release{ID: wire("c"), Began: 50}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		mu.Lock()
 		if tries < 5 || tries > 20 {
@@ -121,7 +124,7 @@ func TestPayer(t *testing.T) {
 		}
 		down = false
 		mu.Unlock()
-		time.Sleep(most)
+		<-time.After(most)
 		synctest.Wait()
 		mu.Lock()
 		if len(delivered) != 2 || !strings.Contains(strings.Join(delivered, " "), "c 50ns") || !strings.Contains(strings.Join(delivered, " "), "before 0s") {
@@ -221,6 +224,31 @@ func TestFlags(t *testing.T) {
 		_, err := parse(strings.Fields(args), &bytes.Buffer{})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v, want %q", args, err, want)
+		}
+	}
+}
+
+// TestThePageNamesEveryFlag keeps docs/agent.md complete.
+func TestThePageNamesEveryFlag(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/agent.md")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("the module stands alone, without the repository's docs")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var usage bytes.Buffer
+	if _, err := parse([]string{"-h"}, &usage); !errors.Is(err, flag.ErrHelp) {
+		t.Fatal(err)
+	}
+	flags := regexp.MustCompile(`(?m)^  -(\S+)`).FindAllStringSubmatch(usage.String(), -1)
+	if len(flags) < 8 {
+		t.Fatalf("%d flags in\n%s", len(flags), usage.String())
+	}
+	for _, f := range flags {
+		if !bytes.Contains(page, []byte("| `--"+f[1]+"` |")) {
+			t.Errorf("docs/agent.md has no row for --%s", f[1])
 		}
 	}
 }

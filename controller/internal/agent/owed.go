@@ -73,10 +73,10 @@ func (g *graveyard) Buried(_ context.Context, id lease.ID) (lease.Tombstone, boo
 
 // payer delivers the releases that are owed.
 type payer struct {
-	debts   debts.Dir
-	bootID  string
-	now     func() time.Time
-	log     *slog.Logger
+	debts  debts.Dir
+	bootID string
+	now    func() time.Time
+	log    *slog.Logger
 	// release delivers, unless still says, once nobody else works on the
 	// attachment, that there is nothing to deliver any more.
 	release func(ctx context.Context, in agentapi.Release, still func() bool) error

@@ -114,14 +114,14 @@ func TestSweepForgetsWhatChanged(t *testing.T) {
 // namespace in it that is known to live.
 func TestABlindSweepFreesNothing(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(*node){
+	for name, blind := range map[string]func(*node){
 		"an error":   func(n *node) { n.view, n.broken = nil, errors.New("may not look") },
 		"no proof":   func(n *node) { n.view = namespaces{9: true} },
 		"other boot": func(n *node) { n.leased[0].Record.BootID = "" },
 	} {
 		n := newNode(t)
 		n.leased = []lease.Entry{entry(1, "now", "Pod", 1), entry(2, "now", "Pod", 2)}
-		make(n)
+		blind(n)
 		n.sweep(t, 4, time.Minute)
 		if len(n.freed) > 0 {
 			t.Errorf("%s: freed %v", name, n.freed)

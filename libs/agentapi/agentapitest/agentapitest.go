@@ -94,7 +94,7 @@ func (f *Fake) Status(ctx context.Context, in agentapi.Status) error {
 // kernel takes 107 characters, which t.TempDir may well exceed.
 func Socket(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "weft-agent-")
+	dir, err := os.MkdirTemp("", "weft-agent-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func StartAt(t testing.TB, socket string, h agentapi.Handler) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- (&agentapi.Server{Handler: h, Log: slog.New(slog.DiscardHandler)}).Serve(ctx, l) }()
 	stop = sync.OnceFunc(func() {
