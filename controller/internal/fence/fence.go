@@ -54,8 +54,8 @@ type Reconciler struct {
 	Cluster Cluster
 	// Leases returns the leases in use on a node, as last seen.
 	Leases func(node string) []*v1alpha1.IPLease
-	// Known says whether a node was there when last seen.
-	Known func(node string) bool
+	// Seen returns a node as it was last seen, or nil.
+	Seen func(node string) *corev1.Node
 	// Apart is how long two observations of an absent node are apart.
 	Apart time.Duration
 	Now   func() time.Time
@@ -84,7 +84,7 @@ func New(r *Reconciler) *Reconciler {
 
 // See is told of every lease, new or changed.
 func (r *Reconciler) See(l *v1alpha1.IPLease) {
-	if n := cluster.NodeOf(l); n != "" && l.DeletionTimestamp == nil && !r.Known(n) {
+	if n := cluster.NodeOf(l); n != "" && l.DeletionTimestamp == nil && r.Seen(n) == nil {
 		r.queue.Add(n)
 	}
 }
@@ -113,6 +113,11 @@ func (r *Reconciler) look(ctx context.Context, node string) (time.Duration, erro
 		r.observe(r.absent, node, nil)
 		r.observe(r.fenced, node, nil)
 		return 0, nil
+	}
+	if n := r.Seen(node); n != nil && !isFenced(n) {
+		r.observe(r.absent, node, nil)
+		r.observe(r.fenced, node, nil)
+		return 0, nil // not worth a request: its end will be seen
 	}
 	n, err := r.Cluster.Node(ctx, node)
 	if err != nil {

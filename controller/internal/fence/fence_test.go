@@ -32,6 +32,7 @@ type world struct {
 	leases map[string]*v1alpha1.IPLease // by name; all on the node "gone"
 	freed  []string
 	down   bool // the API server
+	blind  bool // the watch of nodes
 	races  int  // releases that come too late
 	looks  int
 }
@@ -102,10 +103,13 @@ func play(t *testing.T, story func(w *world, r *fence.Reconciler)) {
 		w := &world{t: t, nodes: map[string]*corev1.Node{}, leases: map[string]*v1alpha1.IPLease{}}
 		r := fence.New(&fence.Reconciler{
 			Cluster: w, Leases: w.on, Apart: 5 * time.Minute, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-			Known: func(name string) bool {
+			Seen: func(name string) *corev1.Node {
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				return w.nodes[name] != nil
+				if w.blind {
+					return nil
+				}
+				return w.nodes[name]
 			},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -159,8 +163,32 @@ func TestThereOnTheSecondLook(t *testing.T) {
 	play(t, func(w *world, r *fence.Reconciler) {
 		r.See(w.put("a", 1))
 		w.wantFreed(time.Minute)
+		w.mu.Lock()
+		w.blind = true
+		w.mu.Unlock()
 		w.set(node(corev1.ConditionFalse)) // and no watch says so
 		w.wantFreed(time.Hour)
+		if w.looks != 2 {
+			t.Errorf("%d looks, want 2", w.looks)
+		}
+		w.set(nil)
+		r.Missed("gone") // five minutes from here, not from before
+		w.wantFreed(4 * time.Minute)
+		w.wantFreed(2*time.Minute, "a")
+	})
+}
+
+// TestNothingToAsk has a node deleted and made again before anybody looked.
+func TestNothingToAsk(t *testing.T) {
+	t.Parallel()
+	play(t, func(w *world, r *fence.Reconciler) {
+		w.put("a", 1)
+		w.set(node(corev1.ConditionTrue))
+		r.Missed("gone")
+		w.wantFreed(time.Hour)
+		if w.looks != 0 {
+			t.Errorf("%d looks for a node that is there", w.looks)
+		}
 	})
 }
 

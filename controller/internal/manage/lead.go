@@ -85,9 +85,8 @@ func (l *leader) wire() {
 	l.rests = cooldown.New(&cooldown.Reconciler{
 		Lease: get[v1alpha1.IPLease](l.see.Leases), Write: l.cluster, Now: time.Now, Log: l.log.With(slog.String("work", "cooldown")),
 	})
-	node := get[corev1.Node](l.see.Nodes)
 	l.nodes = fence.New(&fence.Reconciler{
-		Cluster: l.cluster, Leases: l.leasesOn, Known: func(name string) bool { return node(name) != nil },
+		Cluster: l.cluster, Leases: l.leasesOn, Seen: get[corev1.Node](l.see.Nodes),
 		Apart: l.config.NodeGone, Now: time.Now, Log: l.log.With(slog.String("work", "fence")),
 	})
 }
