@@ -55,7 +55,7 @@ type Lab struct {
 	Weft   rest.Interface
 	Kube   kubernetes.Interface
 
-	binary, root string
+	binary string
 }
 
 // program builds weft-controller once for all tests of the process.
@@ -160,7 +160,7 @@ func (l *Lab) Run(t testing.TB, name string, flags ...string) *Process {
 	args := append([]string{
 		"-kubeconfig=" + l.kubeconfig(t), "-identity=" + name, "-health=" + p.Health, "-election=3s", "-log-level=debug",
 	}, flags...)
-	p.cmd = exec.Command(l.binary, args...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), l.binary, args...) // the cleanup ends it
 	p.cmd.Stderr = p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -188,13 +188,13 @@ func (l *Lab) Run(t testing.TB, name string, flags ...string) *Process {
 
 // Kill ends the process at once.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() //nolint:errcheck // it may have ended.
+	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
 }
 
 // End asks the process to end, and returns how it did.
 func (p *Process) End() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // as above.
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // as above
 	<-p.done
 	return p.err
 }
@@ -223,7 +223,11 @@ func (p *Process) Memory(line string) (kib int) {
 
 // Healthy is what /readyz and /healthz answer.
 func (p *Process) Healthy(path string) (int, error) {
-	res, err := http.Get("http://" + p.Health + path)
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.Health+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err
 	}
@@ -248,7 +252,7 @@ func (l *Lab) kubeconfig(t testing.TB) string {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,7 +76,6 @@ func (l *Lab) hint(ctx context.Context, pool string) *v1alpha1.IPHint {
 
 func (l *Lab) events(t testing.TB, pool string) (out []string) {
 	t.Helper()
-	list := &eventsv1.EventList{}
 	list, err := l.Kube.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
