@@ -61,12 +61,14 @@ func (g *gate) get() int {
 
 func (g *gate) open() bool { return g.get() == through }
 
-// set changes what happens; closed also cuts what is connected.
+// set changes what happens; closed also cuts what is connected, and so does the
+// end of mute, for then bytes are missing.
 func (g *gate) set(state int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	cut := state == closed || g.state == mute && state != mute
 	g.state = state
-	if state == closed {
+	if cut {
 		for c := range g.conns {
 			_ = c.Close()
 		}
