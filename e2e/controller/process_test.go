@@ -63,6 +63,31 @@ func TestTheLeaderIsKilled(t *testing.T) {
 	lab.saysUntil(ctx, t, pool.Name, "Ready False Suspended")
 }
 
+// TestProfilesAreAsked serves profiles where asked, and nowhere else.
+func TestProfilesAreAsked(t *testing.T) {
+	lab := New(t)
+	ctx := t.Context()
+	at := freeAddress(t)
+	one := lab.Run(t, "one", "-pprof="+at)
+	one.Leads(ctx)
+	profiles := &Process{Health: at, t: t}
+	for _, c := range []struct {
+		from *Process
+		path string
+		want int
+	}{
+		{profiles, "/debug/pprof/heap?debug=1", http.StatusOK},
+		{profiles, "/healthz", http.StatusNotFound},
+		{one, "/debug/pprof/", http.StatusNotFound},
+		{one, "/healthz", http.StatusOK},
+		{one, "/readyz", http.StatusOK},
+	} {
+		if got, err := c.from.Healthy(c.path); err != nil || got != c.want {
+			t.Errorf("%s on %s: %d, %v; want %d", c.path, c.from.Health, got, err, c.want)
+		}
+	}
+}
+
 // TestALoserEnds takes the Lease away from a leader.
 func TestALoserEnds(t *testing.T) {
 	lab := New(t)
