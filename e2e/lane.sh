@@ -57,8 +57,8 @@ cached() {
 			trap 'rm -rf "$new"' EXIT
 			echo "building $entry, log beside it" >&2
 			"$@" "$new" >"$entry.log" 2>&1 9>&- || { tail -20 "$entry.log" >&2; exit 1; }
-			chmod 755 "$new"
-			mv -T "$new" "$entry"
+			# Left of "||" the shell ends on no error by itself.
+			chmod 755 "$new" && mv -T "$new" "$entry" || exit 1
 			trap - EXIT
 			echo "built $entry in $((SECONDS - t0)) s" >&2
 		) 9>"$entry.lock" || return 1

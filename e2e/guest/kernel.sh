@@ -16,7 +16,7 @@ fill() { # VERSION NEW
 	set -e
 	work=$(mktemp -d "$WEFT_CACHE/kernel-work.XXXXXX")
 	# shellcheck disable=SC2064 # the folder of now
-	trap "rm -rf '$work' '$2'" EXIT
+	trap "rm -rf '$work'" EXIT
 	backports_unpack "$work" "$source=$1"
 	tar -C "$work" -xf "$work/usr/src/$source.tar.xz"
 	tree=$work/$source
@@ -27,7 +27,6 @@ fill() { # VERSION NEW
 	make -C "$tree" ARCH=um -j"${WEFT_JOBS:-$(nproc)}" KBUILD_BUILD_TIMESTAMP="$1" KBUILD_BUILD_USER=weft KBUILD_BUILD_HOST=weft linux
 	strip -o "$2/linux" "$tree/linux"
 	cp "$tree/.config" "$2/config"
-	rm -rf "$work"
 }
 
 if [ "${1:-}" = fill ]; then
