@@ -50,6 +50,7 @@ func TestEveryConflistBlockRuns(t *testing.T) {
 
 // run takes one conflist through a pod's life.
 func run(t *testing.T, b cnitest.Block) {
+	t.Helper()
 	host := nettest.New(t, "host")
 	nettest.Switch(t, host)
 	host.Exec("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")

@@ -54,7 +54,7 @@ func build(pkg, name string) (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, name)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:noctx,gosec // Outlives one test; builds our own package.
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:noctx // Outlives one test.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return string(out), err

@@ -52,7 +52,7 @@ case $CNI_COMMAND in ADD) echo '{"cniVersion":"1.1.0","ips":[{"address":"192.0.2
 func TestRuntimeDrivesEveryVerb(t *testing.T) {
 	t.Parallel()
 	dir, ctx := t.TempDir(), t.Context()
-	if err := os.WriteFile(filepath.Join(dir, "recorder"), []byte(recorder), 0o755); err != nil { //nolint:gosec // A program.
+	if err := os.WriteFile(filepath.Join(dir, "recorder"), []byte(recorder), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	r, err := cnitest.NewRuntime([]byte(`{"cniVersion":"1.1.0","name":"blue","plugins":[{"type":"recorder","ipam":{"type":"x"}}]}`), dir, dir)

@@ -5,6 +5,7 @@ package cnitest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -31,11 +32,11 @@ func Conflists(markdown string) ([]Block, error) {
 			continue
 		}
 		start := i
-		for i++; i < len(lines) && lines[i] != "```"; i++ {
-		}
-		if i == len(lines) {
+		length := slices.Index(lines[start+1:], "```")
+		if length < 0 {
 			return nil, fmt.Errorf("line %d: the block has no end", start+1)
 		}
+		i += 1 + length
 		body := strings.Join(lines[start+1:i], "\n")
 		label, isConflist := strings.CutPrefix(info, ConflistInfo)
 		switch {
