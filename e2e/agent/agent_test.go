@@ -298,3 +298,25 @@ func TestWhyNot(t *testing.T) {
 		t.Errorf("an ADD for a pod that is gone: %v", a.err)
 	}
 }
+
+// TestExactAddresses asks by annotation and by the runtime's capability.
+func TestExactAddresses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pool := w.pool(t, v4("10.77.0.0/24"))
+	n := w.newNode(t)
+	ns := w.namespace(t, nil)
+	wants := map[string]any{"weft.dev/ips": "10.77.0.7"}
+	if got := n.add(n.sandbox(w.podOn(t, n.name, ns, "first", "", wants)), ""); got != "10.77.0.7" {
+		t.Errorf("by annotation: %s", got)
+	}
+	a := n.exec("ADD", n.sandbox(w.podOn(t, n.name, ns, "second", "", wants)), "")
+	if a.err == nil || a.err.Code != 107 || !strings.Contains(a.err.Msg, "10.77.0.7 is held by pod "+ns+"/first") {
+		t.Errorf("what is taken: %v", a.err)
+	}
+	third := n.sandbox(w.podOn(t, n.name, ns, "third", "", nil))
+	a = n.run(t.Context(), "ADD", third, `,"pools":["`+pool+`"]`, `"runtimeConfig":{"ips":["10.77.0.8/24"]},`)
+	if a.err != nil || len(a.ips) != 1 || a.ips[0] != "10.77.0.8" {
+		t.Errorf("by the capability: %v, %v", a.ips, a.err)
+	}
+}

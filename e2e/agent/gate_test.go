@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -27,6 +28,7 @@ const (
 // gate stands between one agent and the API server.
 type gate struct {
 	address string
+	down    atomic.Int64 // bytes from the server
 
 	mu    sync.Mutex
 	state int
@@ -98,6 +100,7 @@ func (g *gate) serve(client net.Conn, target string) {
 		if err != nil {
 			return
 		}
+		g.down.Add(int64(n))
 		if g.get() == mute {
 			continue
 		}

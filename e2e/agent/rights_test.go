@@ -6,6 +6,7 @@ package agent_test
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -176,7 +177,7 @@ func TestAnAgentMayDoNothingElse(t *testing.T) {
 }
 
 // TestMemoryIsTheNodes fills the cluster with pods of other nodes and with
-// leases, and looks at what the agent holds.
+// leases (WEFT_AGENT_PODS of each), and looks at what the agent holds.
 func TestMemoryIsTheNodes(t *testing.T) {
 	w := newWorld(t)
 	ns := w.namespace(t, nil)
@@ -194,7 +195,15 @@ func TestMemoryIsTheNodes(t *testing.T) {
 		return resident(t, n.cmd.Process.Pid)
 	}
 	before, _ := restart()
-	const pods, others = 3000, 100
+	const others = 1000
+	pods := 3000
+	if text := os.Getenv("WEFT_AGENT_PODS"); text != "" {
+		var err error
+		if pods, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet := n.gate.down.Load()
 	domain := leasestore.Unique("d")
 	fill := make(chan int)
 	done := make(chan error, 8)
@@ -232,11 +241,15 @@ func TestMemoryIsTheNodes(t *testing.T) {
 		}
 	}
 	watching, _ := resident(t, n.cmd.Process.Pid)
+	told := n.gate.down.Load() - quiet
 	after, peak := restart()
-	t.Logf("resident: %d KiB in a cluster of 25 pods, %d KiB while %d pods and leases were made elsewhere, %d KiB started anew among them (%s)", before, watching, pods, after, peak)
+	t.Logf("resident: %d KiB in a cluster of 25 pods, %d KiB while %d pods and leases were made elsewhere, %d KiB started anew among them (%s); %d bytes came from the server meanwhile", before, watching, pods, after, peak, told)
 	const noise = 4 << 10 // of the runtime's, in KiB; the metadata of the pods would be more than twice that
 	if after > before+noise || watching > before+noise {
 		t.Errorf("the agent grows with the cluster: %d KiB, then %d and %d", before, watching, after)
+	}
+	if told > 256<<10 {
+		t.Errorf("the server told the agent %d bytes while pods were made elsewhere", told)
 	}
 	if after > 64<<10 {
 		t.Errorf("%d KiB resident, want at most 64 MiB", after)
