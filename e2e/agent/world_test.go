@@ -48,9 +48,9 @@ func TestMain(m *testing.M) { nettest.Main(m) }
 
 const root = "../.."
 
-// built makes the two programs once.
+// built makes the two programs once, on the tmpfs that ends with this process.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "weft-agent-bin-")
+	dir, err := os.MkdirTemp("/run", "weft-agent-bin-")
 	if err != nil {
 		return "", err
 	}
