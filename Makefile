@@ -53,7 +53,7 @@ plugins: build ## Build weft's plugins and the reference plugins that tests run 
 .PHONY: test-unit
 test-unit: ## Each module alone (GOWORK=off): vet and build; the repository's own rules.
 	@n=0; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go vet ./...); n=$$((n+1)); done; \
-	 want=$$(grep -c '^\t\./' go.work); test $$n = $$want || { echo "visited $$n modules, go.work has $$want"; exit 1; }
+	 want=$$(grep -c '^[[:space:]]*\./' go.work); test $$n = $$want || { echo "visited $$n modules, go.work has $$want"; exit 1; }
 	@cd e2e && GOWORK=off go test ./repo/...
 
 .PHONY: bench-ipam
