@@ -5,14 +5,19 @@
 # backports.sh: packages of other Debian suites, without touching the machine:
 # own lists, status, sources and cache, and dpkg -x instead of an installation.
 
-# backports_open DIR SUITE... reads the package lists of suites into DIR.
+# backports_open DIR SUITE... reads the package lists of suites into DIR, from
+# $WEFT_DEBIAN or the mirror that this machine's apt uses.
 backports_open() {
-	local d=$1 s
+	local d=$1 s mirror
 	shift
+	# shellcheck disable=SC2016 # apt's variables
+	mirror=${WEFT_DEBIAN:-$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
+		awk '$2 == "main" && $1 ~ "/debian/?$" && !found++ { print $1 }')}
+	[ "$mirror" ] || { echo "apt knows no Debian mirror here: set WEFT_DEBIAN to one" >&2; return 1; }
 	mkdir -p "$d/lists/partial" "$d/cache/archives/partial"
 	cp /var/lib/dpkg/status "$d/status"
 	for s; do
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${WEFT_DEBIAN:-http://deb.debian.org/debian} $s main"
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $s main"
 	done >"$d/sources"
 	backports_apt=(-q -o Dir::State="$d" -o Dir::State::status="$d/status" -o Dir::Cache="$d/cache" -o APT::Sandbox::User=root
 		-o Dir::Etc::sourcelist="$d/sources" -o Dir::Etc::sourceparts=/nonexistent)
