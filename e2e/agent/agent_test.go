@@ -177,11 +177,14 @@ func TestKilledInADD(t *testing.T) {
 	pool := w.pool(t, v4("10.0.0.0/24"))
 	n := w.newNode(t)
 	ns := w.namespace(t, nil)
-	warm := n.sandbox(w.podOn(t, n.name, ns, "warm", "", map[string]any{"weft.dev/pools": pool}))
-	n.add(warm, "")
-	pod := w.podOn(t, n.name, ns, "web", "", map[string]any{"weft.dev/pools": pool})
+	told := func(name string) *unstructured.Unstructured {
+		return n.told(func() *unstructured.Unstructured {
+			return w.podOn(t, n.name, ns, name, "", map[string]any{"weft.dev/pools": pool})
+		})
+	}
+	n.add(n.sandbox(told("warm")), "")
+	pod := told("web")
 	first, second := n.sandbox(pod), n.sandbox(pod)
-	until(t, "the agent knows the pod", 10*time.Second, func() bool { return n.exec("STATUS", sandbox{}, "").err == nil })
 	n.gate.set(mute)
 	done := make(chan answer, 1)
 	go func() { done <- n.exec("ADD", first, "") }()

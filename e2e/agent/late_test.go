@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/weft-cni/weft/e2e/leasestore"
 )
 
@@ -158,8 +160,13 @@ func TestItEndsInGoodOrder(t *testing.T) {
 	pool := w.pool(t, v4("10.0.0.0/24"))
 	n := w.newNode(t)
 	ns := w.namespace(t, nil)
-	n.add(n.sandbox(w.podOn(t, n.name, ns, "warm", "", map[string]any{"weft.dev/pools": pool})), "")
-	s := n.sandbox(w.podOn(t, n.name, ns, "web", "", map[string]any{"weft.dev/pools": pool}))
+	pod := func(name string) *unstructured.Unstructured {
+		return n.told(func() *unstructured.Unstructured {
+			return w.podOn(t, n.name, ns, name, "", map[string]any{"weft.dev/pools": pool})
+		})
+	}
+	n.add(n.sandbox(pod("warm")), "")
+	s := n.sandbox(pod("web"))
 	n.gate.set(mute)
 	done := make(chan answer, 1)
 	go func() { done <- n.exec("ADD", s, "") }()

@@ -337,6 +337,16 @@ type sandbox struct {
 	cmd       *exec.Cmd
 }
 
+// told makes a pod and waits until the server has told the agent of it: one that
+// it does not know it asks the server about.
+func (n *node) told(make func() *unstructured.Unstructured) *unstructured.Unstructured {
+	n.Helper()
+	before := n.gate.down.Load()
+	pod := make()
+	until(n.T, "the agent is told of the pod", 10*time.Second, func() bool { return n.gate.down.Load() > before })
+	return pod
+}
+
 func (n *node) sandbox(pod *unstructured.Unstructured) sandbox {
 	n.Helper()
 	cmd := exec.Command("sleep", "infinity") //nolint:noctx // ended by the test
