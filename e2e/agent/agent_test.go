@@ -177,13 +177,8 @@ func TestKilledInADD(t *testing.T) {
 	pool := w.pool(t, v4("10.0.0.0/24"))
 	n := w.newNode(t)
 	ns := w.namespace(t, nil)
-	told := func(name string) *unstructured.Unstructured {
-		return n.told(func() *unstructured.Unstructured {
-			return w.podOn(t, n.name, ns, name, "", map[string]any{"weft.dev/pools": pool})
-		})
-	}
-	n.add(n.sandbox(told("warm")), "")
-	pod := told("web")
+	n.add(n.sandbox(n.told(ns, "warm", pool)), "")
+	pod := n.told(ns, "web", pool)
 	first, second := n.sandbox(pod), n.sandbox(pod)
 	n.gate.set(mute)
 	done := make(chan answer, 1)

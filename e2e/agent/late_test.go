@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/weft-cni/weft/e2e/leasestore"
 )
 
@@ -160,13 +158,8 @@ func TestItEndsInGoodOrder(t *testing.T) {
 	pool := w.pool(t, v4("10.0.0.0/24"))
 	n := w.newNode(t)
 	ns := w.namespace(t, nil)
-	pod := func(name string) *unstructured.Unstructured {
-		return n.told(func() *unstructured.Unstructured {
-			return w.podOn(t, n.name, ns, name, "", map[string]any{"weft.dev/pools": pool})
-		})
-	}
-	n.add(n.sandbox(pod("warm")), "")
-	s := n.sandbox(pod("web"))
+	n.add(n.sandbox(n.told(ns, "warm", pool)), "")
+	s := n.sandbox(n.told(ns, "web", pool))
 	n.gate.set(mute)
 	done := make(chan answer, 1)
 	go func() { done <- n.exec("ADD", s, "") }()

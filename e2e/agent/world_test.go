@@ -337,12 +337,12 @@ type sandbox struct {
 	cmd       *exec.Cmd
 }
 
-// told makes a pod and waits until the server has told the agent of it: one that
-// it does not know it asks the server about.
-func (n *node) told(make func() *unstructured.Unstructured) *unstructured.Unstructured {
+// told makes a pod that wants the pool, and waits until the server has told the
+// agent of it: about one that it does not know it asks.
+func (n *node) told(namespace, name, pool string) *unstructured.Unstructured {
 	n.Helper()
 	before := n.gate.down.Load()
-	pod := make()
+	pod := n.podOn(n.T, n.name, namespace, name, "", map[string]any{"weft.dev/pools": pool})
 	until(n.T, "the agent is told of the pod", 10*time.Second, func() bool { return n.gate.down.Load() > before })
 	return pod
 }
